@@ -1,0 +1,129 @@
+"""What Cython needs of src_c/include/fastbp/fastbp.h, which documents it."""
+
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+
+cdef extern from "fastbp/fastbp.h" nogil:
+    enum:
+        FBP_OK
+        FBP_ALIGN
+        FBP_NORM_CHUNK
+        FBP_ADAM
+        FBP_N_ACTIVATIONS
+        FBP_N_LOSSES
+        FBP_N_OPTIMIZERS
+        FBP_N_DTYPES
+
+    ctypedef struct fbp_layer:
+        int64_t n_in, n_out
+        int activation
+        double alpha
+        int64_t p_w, p_b
+        int64_t ld
+        size_t wt
+        size_t a, slope, dz
+        size_t x_rows, dz_rows
+
+    ctypedef struct fbp_plan:
+        int n_layers
+        size_t itemsize
+        int64_t n_parameters
+        int64_t block
+        int threads
+        int64_t x_ld
+        size_t x, row_loss, scratch, scratch_size, norms
+        int64_t n_norms
+        size_t size
+
+    int fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
+                      int64_t block, int threads, size_t scratch_size)
+    int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch)
+
+    ctypedef struct fbp_samples:
+        const char *x
+        int x_dtype
+        ptrdiff_t x_stride0, x_stride1
+        const void *y
+        int labels
+        const double *weight
+        const int64_t *order
+
+    ctypedef struct fbp_update:
+        int kind
+        int nesterov
+        double rate
+        double scale
+        double weight_decay
+        double decoupled_decay
+        double beta1, beta2, eps
+        double correction1, correction2
+
+    ctypedef struct fbp_scratch:
+        void *buffer
+        size_t size
+
+    ctypedef struct fbp_kernels:
+        size_t itemsize
+        size_t scratch_size
+        int tile_rows
+        void (*load_rows)(const fbp_samples *s, int64_t row0, int64_t n_rows, int64_t n_in,
+                          void *out, int64_t ld) noexcept nogil
+        void (*dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, const void *w,
+                          const void *b, int64_t n_out, int activation, double alpha, void *a,
+                          void *slope, int64_t ld, fbp_scratch scratch) noexcept nogil
+        void (*dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int64_t n_out,
+                             const void *wt, int64_t n_in, int activation, double alpha,
+                             const void *a, const void *slope, void *dz_below, int64_t ld,
+                             fbp_scratch scratch) noexcept nogil
+        void (*dense_bwd_dw)(const void *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
+                             const void *dz, int64_t ld, int64_t n_out, int accumulate, void *dw,
+                             fbp_scratch scratch) noexcept nogil
+        void (*dense_bwd_db)(const void *dz, int64_t ld, int64_t n_rows, int64_t n_out,
+                             int accumulate, void *db) noexcept nogil
+        int (*loss)(int kind, const double *parameters, const fbp_samples *s, int64_t row0,
+                    int64_t n_rows, const void *a, int64_t n_out, double *row_loss,
+                    void *dz) noexcept nogil
+        void (*link)(int loss_kind, const void *a, int64_t n_rows, int64_t n_out,
+                     void *out) noexcept nogil
+        int (*update)(const fbp_update *u, int64_t n, void *p, const void *g, void *m,
+                      void *v) noexcept nogil
+        double (*sum_of_squares)(const void *g, int64_t n) noexcept nogil
+        void (*transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_in, int64_t n_out,
+                          void *wt) noexcept nogil
+        void (*activate)(int activation, double alpha, int64_t n, const void *z, void *a,
+                         void *slope) noexcept nogil
+        void (*times_slope)(int activation, double alpha, int64_t n, const void *a,
+                            const void *slope, void *dz) noexcept nogil
+        void (*outer)(const void *x, int64_t n_in, const void *dz, int64_t n_out,
+                      void *out) noexcept nogil
+        double (*fma_rate)(double seconds) noexcept nogil
+
+    ctypedef struct fbp_isa:
+        const char *name
+        const fbp_kernels *f32
+        const fbp_kernels *f64
+
+    const fbp_isa *fbp_isa_at(int i)
+    int fbp_isa_supported(const fbp_isa *isa)
+
+    int fbp_keeps_slope(int activation)
+
+    uint64_t fbp_denormals_flush()
+    void fbp_denormals_restore(uint64_t saved)
+    double fbp_power(double beta, int64_t t)
+    double fbp_sum(const double *x, int64_t n)
+    int fbp_all_finite(const fbp_samples *s, int64_t n, int64_t n_in, int64_t *row,
+                       int64_t *column)
+    double fbp_seconds()
+
+    ctypedef struct fbp_barrier:
+        unsigned arrived
+        unsigned generation
+
+    void fbp_barrier_wait(fbp_barrier *barrier, int team)
+    void fbp_raise_flag(int *flag)
+
+    const char *fbp_compiler()
+    int fbp_openmp_version()
+    int fbp_openmp_threads()
+    int fbp_team_size()

@@ -1,0 +1,130 @@
+"""Signatures of the compiled core: loops over layers and row blocks on NumPy buffers.
+
+Nothing here validates; `fastbp.model` does, before it calls. "real" is float32 or float64 by the
+network's ``itemsize``; flat vectors, ``y``, ``out`` and the like are C-contiguous, aligned, native.
+``x`` is 2-d, aligned and native with any strides and any dtype of `X_DTYPES`; it is only read.
+``y`` is int32 ``(n,)`` (class labels) or real ``(n, n_out)``.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+
+ACTIVATIONS: Final[tuple[str, ...]]
+LOSSES: Final[tuple[str, ...]]
+OPTIMIZERS: Final[tuple[str, ...]]
+X_DTYPES: Final[tuple[str, ...]]
+
+def isas() -> tuple[str, ...]:
+    """Names of the kernel tables that this machine can run, best first."""
+
+def get_isa() -> str: ...
+def use_isa(name: str | None) -> None:
+    """Choose a kernel table; None takes ``FASTBP_ISA`` or else the best. ValueError otherwise."""
+
+def build_info() -> dict[str, Any]:
+    """``compiler`` (str) and ``openmp`` (int: the _OPENMP date, 0 in a serial build)."""
+
+def default_threads() -> int:
+    """Threads that OpenMP would use."""
+
+def get_num_threads() -> int: ...
+def set_num_threads(n: int) -> None: ...
+def first_nonfinite(x: Array) -> tuple[int, int] | None:
+    """Row and column of the first NaN or infinity of a 2-d ``x``."""
+
+def sum_float64(values: Float64) -> float:
+    """Sum in a fixed order: the same bits everywhere."""
+
+class Network:
+    """Layer sizes, activations and loss of one net, with a pool of arenas for its passes.
+
+    Passes may be called from several threads at once.
+    """
+
+    n_parameters: int
+
+    def __init__(
+        self,
+        widths: tuple[int, ...],
+        activations: tuple[int, ...],
+        alphas: tuple[float, ...],
+        loss: int,
+        loss_parameters: Float64,
+        itemsize: int,
+    ) -> None:
+        """``loss_parameters`` has one value per output. OverflowError when a size does not fit."""
+
+    def offsets(self) -> list[tuple[int, int]]:
+        """Where each layer's weights and biases start in the flat parameter vector."""
+
+    def predict(self, parameters: Array, x: Array, out: Array, link: bool) -> None:
+        """Last layer's output into ``out`` (n, n_out); ``link``: through the loss's link."""
+
+    def losses(
+        self, parameters: Array, x: Array, y: Array, weight: Float64 | None, out: Float64
+    ) -> None:
+        """Weighted loss of each sample into ``out`` (n,)."""
+
+    def gradient(
+        self, parameters: Array, x: Array, y: Array, weight: Float64 | None, out: Array
+    ) -> float:
+        """Gradient of the summed loss into ``out`` (n_parameters,); returns the summed loss."""
+
+    def per_sample_gradient(
+        self, parameters: Array, x: Array, y: Array, weight: Float64 | None, out: Array
+    ) -> None:
+        """Gradient of each sample's loss into ``out`` (n, n_parameters)."""
+
+class Epoch:
+    """One pass over the samples in minibatches, which can be interrupted at any row block."""
+
+    batches_done: int
+    """Minibatches whose update is finished."""
+    loss: float
+    """Sum of the weighted losses over the finished minibatches, each before its update."""
+    status: str
+    """``"ok"``, or what stopped being finite: ``"loss"`` (nothing was updated with it) or
+    ``"parameters"`` (those that did not stay finite kept their last value)."""
+
+    def __init__(
+        self,
+        network: Network,
+        parameters: Array,
+        gradient: Array,
+        m: Array | None,
+        v: Array | None,
+        x: Array,
+        y: Array,
+        weight: Float64 | None,
+        order: npt.NDArray[np.int64] | None,
+        batch_size: int,
+        rates: Float64,
+        scales: Float64,
+        first_step: int,
+        *,
+        optimizer: int,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        decoupled_decay: float = 0.0,
+        beta1: float = 0.0,
+        beta2: float = 0.0,
+        eps: float = 0.0,
+        l2: float = 0.0,
+        clip_norm: float = 0.0,
+    ) -> None:
+        """Prepare an epoch.
+
+        ``rates`` and ``scales`` hold, for each of its minibatches, the learning rate and what the
+        summed gradient is multiplied by (1 / total weight). ``first_step`` is the 1-based number of
+        the first update (Adam's t). ``l2`` adds ``l2 * w`` to the summed gradient of the weights
+        (not the biases); ``clip_norm`` > 0 scales the scaled gradient down to that norm, before
+        ``weight_decay`` and ``l2`` are added.
+        """
+
+    def run(self, seconds: float) -> bool:
+        """Go on for about ``seconds``; True when the epoch is finished or not finite."""

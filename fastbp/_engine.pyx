@@ -1,0 +1,423 @@
+"""The loops of fastbp: layers, row blocks, minibatches; the only OpenMP.
+
+The arithmetic is in src_c (kernels on one thread, rows in, rows out); what a pass means, and all
+validation, is in model.py. Signatures and contracts for Python are in _engine.pyi.
+
+How threads share the work, with the same bits at any number of them:
+
+    forward, loss, backward to dz    each thread takes a range of the block's rows through all layers
+    ------------------------------   barrier
+    dw, db and the update            each thread takes a range of rows of every w, over all samples
+    ------------------------------   barrier
+
+so that threads split elements of results, never a sum. A minibatch larger than a block goes on
+accumulating dw where the last block stopped.
+"""
+
+import os
+
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+from cpython.exc cimport PyErr_CheckSignals
+from cython.parallel cimport parallel, threadid
+from libc.stdint cimport int64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, memset
+
+from fastbp._c cimport *
+from fastbp._epoch cimport EpochState, epoch_worker
+from fastbp._pass cimport (
+    GRADIENT_OF_ROWS, LOSSES_OF_ROWS, PREDICT, PREDICT_LINK, Pass, point_rows, rows_worker,
+    transpose_weights,
+)
+
+
+cdef extern from "<stdlib.h>" nogil:
+    void *aligned_alloc(size_t alignment, size_t size)
+
+
+ACTIVATIONS = (
+    "identity", "relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "softsign", "softplus",
+    "gelu", "silu", "mish",
+)
+LOSSES = (
+    "squared_error", "absolute_error", "huber", "pinball", "poisson", "binary_cross_entropy",
+    "softmax_cross_entropy",
+)
+OPTIMIZERS = ("sgd", "adam", "rmsprop", "adagrad")
+X_DTYPES = (
+    "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
+)
+
+
+# --------------------------------------------------------------------------------------------------
+# Settings of the process: kernel table and threads
+
+cdef str _isa = ""
+cdef int _num_threads = fbp_openmp_threads()
+# Below this many floating-point operations a thread more costs more, in barriers, than it saves.
+cdef double _thread_grain = 2e5
+
+
+cdef const fbp_isa *find_isa(str name) except NULL:
+    cdef int i = 0
+    while fbp_isa_at(i) != NULL:
+        if fbp_isa_at(i).name.decode() == name and fbp_isa_supported(fbp_isa_at(i)):
+            return fbp_isa_at(i)
+        i += 1
+    raise ValueError(
+        f"ISA must be one of {', '.join(isas())} on this machine, got {name!r} "
+        "(from use_isa or the environment variable FASTBP_ISA)"
+    )
+
+
+cdef const fbp_kernels *kernels_of(str isa, size_t itemsize) except NULL:
+    """The kernels for float32 (itemsize 4) or float64 (8) of a table; "" is the chosen one."""
+    cdef const fbp_isa *table = find_isa(isa or _isa)
+    return table.f32 if itemsize == sizeof(float) else table.f64
+
+
+def isas():
+    names = []
+    cdef int i = 0
+    while fbp_isa_at(i) != NULL:
+        if fbp_isa_supported(fbp_isa_at(i)):
+            names.append(fbp_isa_at(i).name.decode())
+        i += 1
+    return tuple(names)
+
+
+def get_isa():
+    return _isa
+
+
+def use_isa(name):
+    global _isa
+    chosen = name or os.environ.get("FASTBP_ISA") or isas()[0]
+    find_isa(chosen)
+    _isa = chosen
+
+
+use_isa(None)
+
+
+def build_info():
+    return {"compiler": fbp_compiler().decode(), "openmp": fbp_openmp_version()}
+
+
+def default_threads():
+    return fbp_openmp_threads()
+
+
+def get_num_threads():
+    return _num_threads
+
+
+def set_num_threads(int n):
+    global _num_threads
+    _num_threads = n
+
+
+def set_thread_grain(double flops):
+    global _thread_grain
+    _thread_grain = flops
+
+
+# --------------------------------------------------------------------------------------------------
+# Buffers of the caller
+
+cdef class Buffer:
+    """Holds the memory of an array, or of None, for as long as it lives."""
+
+    cdef Py_buffer view
+    cdef bint held
+
+    def __cinit__(self, array, int flags):
+        self.held = False
+        if array is not None:
+            PyObject_GetBuffer(array, &self.view, flags)
+            self.held = True
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
+
+    cdef char *data(self) noexcept:
+        return <char *>self.view.buf if self.held else NULL
+
+
+cdef Buffer readable(array):
+    return Buffer(array, PyBUF_C_CONTIGUOUS)
+
+
+cdef Buffer writable(array):
+    return Buffer(array, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+
+
+cdef int code_of(const char *format, size_t itemsize) except -1:
+    """Code of enum fbp_dtype for a buffer's format."""
+    cdef str letter = format.decode().lstrip("@=<>")
+    cdef str kind = "float" if letter in "fd" else "int" if letter.islower() else "uint"
+    return X_DTYPES.index(f"{kind}{8 * itemsize}")
+
+
+cdef class Samples:
+    """The caller's X, y, weights and order, held for a pass."""
+
+    cdef Buffer x, y, weight, order
+    cdef fbp_samples c
+    cdef int64_t n
+    cdef int64_t n_in
+
+    def __cinit__(self, x, y=None, weight=None, order=None):
+        self.x = Buffer(x, PyBUF_STRIDES | PyBUF_FORMAT)
+        self.y = Buffer(y, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        self.weight = readable(weight)
+        self.order = readable(order)
+        self.n = self.x.view.shape[0]
+        self.n_in = self.x.view.shape[1]
+        self.c.x = self.x.data()
+        self.c.x_dtype = code_of(self.x.view.format, self.x.view.itemsize)
+        self.c.x_stride0 = self.x.view.strides[0]
+        self.c.x_stride1 = self.x.view.strides[1]
+        self.c.y = self.y.data()
+        self.c.labels = y is not None and self.y.view.format.decode() == "i"
+        self.c.weight = <const double *>self.weight.data()
+        self.c.order = <const int64_t *>self.order.data()
+
+
+def first_nonfinite(x):
+    cdef Samples samples = Samples(x)
+    cdef int64_t row = 0, column = 0
+    cdef bint finite
+    with nogil:
+        finite = fbp_all_finite(&samples.c, samples.n, samples.n_in, &row, &column)
+    return None if finite else (row, column)
+
+
+def sum_float64(const double[::1] values):
+    return fbp_sum(&values[0], values.shape[0]) if values.shape[0] else 0.0
+
+
+# --------------------------------------------------------------------------------------------------
+# Network: sizes, and a pool of arenas
+
+cdef class Arena:
+    """Scratch memory for one pass at a time, laid out by a plan."""
+
+    cdef fbp_plan plan
+    cdef fbp_layer *layers
+    cdef char *memory
+    cdef const fbp_kernels *kernels
+
+    def __cinit__(self, Network network, int64_t block, int threads):
+        cdef int l
+        cdef size_t size = network.n_layers * sizeof(fbp_layer)
+        self.kernels = kernels_of("", network.itemsize)
+        self.layers = <fbp_layer *>calloc(1, size)
+        if self.layers == NULL:
+            raise MemoryError()
+        memcpy(self.layers, network.layers, size)
+        if fbp_plan_make(&self.plan, self.layers, network.n_layers, network.itemsize, block, threads,
+                         self.kernels.scratch_size) != FBP_OK:
+            raise OverflowError("the network is too large for this machine's address space")
+        self.memory = <char *>aligned_alloc(FBP_ALIGN, self.plan.size)
+        if self.memory == NULL:
+            raise MemoryError(f"could not allocate {self.plan.size} bytes for activations and deltas")
+        for l in range(network.n_layers):
+            self.point_layer(l)
+
+    cdef void point_layer(self, int l) noexcept:
+        cdef fbp_layer *layer = &self.layers[l]
+        cdef fbp_layer *below = &self.layers[l - 1]
+        point_rows(<const void **>(self.memory + layer.dz_rows), self.memory + layer.dz, layer.ld,
+                   self.plan.itemsize, self.plan.block)
+        if l > 0:
+            point_rows(<const void **>(self.memory + layer.x_rows), self.memory + below.a, below.ld,
+                       self.plan.itemsize, self.plan.block)
+
+    def __dealloc__(self):
+        free(self.layers)
+        free(self.memory)
+
+
+cdef class Network:
+    cdef readonly int64_t n_parameters
+    cdef int n_layers
+    cdef size_t itemsize
+    cdef fbp_layer *layers
+    cdef int loss
+    cdef Buffer loss_parameters
+    cdef list pool
+
+    def __cinit__(self, widths, activations, alphas, int loss, loss_parameters, size_t itemsize):
+        cdef int l
+        cdef fbp_plan plan
+        self.n_layers = len(activations)
+        self.itemsize = itemsize
+        self.loss = loss
+        self.loss_parameters = readable(loss_parameters)
+        self.pool = []
+        self.layers = <fbp_layer *>calloc(self.n_layers, sizeof(fbp_layer))
+        if self.layers == NULL:
+            raise MemoryError()
+        for l in range(self.n_layers):
+            self.layers[l].n_in = widths[l]
+            self.layers[l].n_out = widths[l + 1]
+            self.layers[l].activation = activations[l]
+            self.layers[l].alpha = alphas[l]
+        if fbp_plan_make(&plan, self.layers, self.n_layers, itemsize, 1, 1, 0) != FBP_OK:
+            raise OverflowError("the network has more parameters than this machine can address")
+        self.n_parameters = plan.n_parameters
+
+    def __dealloc__(self):
+        free(self.layers)
+
+    def offsets(self):
+        return [(self.layers[l].p_w, self.layers[l].p_b) for l in range(self.n_layers)]
+
+    cdef int64_t block_for(self, int64_t batch) noexcept:
+        return fbp_plan_block(self.layers, self.n_layers, self.itemsize, batch)
+
+    cdef int team_for(self, int64_t rows) noexcept:
+        """Threads that pay for `rows` rows between two barriers."""
+        cdef double flops = 6.0 * <double>self.n_parameters * <double>rows
+        cdef double worth = flops / _thread_grain if _thread_grain > 0 else <double>rows
+        return <int>max(1.0, min(worth, <double>min(<int64_t>_num_threads, rows)))
+
+    cdef Arena take(self, int64_t rows, int threads):
+        """An arena from the pool, or a new one where none fits."""
+        cdef Arena arena
+        cdef int64_t block = self.block_for(rows)
+        while self.pool:
+            arena = self.pool.pop()
+            if (arena.kernels == kernels_of("", self.itemsize) and arena.plan.block == block
+                    and arena.plan.threads == threads):
+                return arena
+        return Arena(self, block, threads)
+
+    cdef Pass start(self, Arena arena, Buffer parameters, Samples samples) noexcept:
+        cdef Pass t
+        t.kernels = arena.kernels
+        t.plan = &arena.plan
+        t.layers = arena.layers
+        t.arena = arena.memory
+        t.p = parameters.data()
+        t.samples = samples.c
+        t.x_in_place = (samples.c.x_dtype == (0 if self.itemsize == sizeof(float) else 1)
+                        and samples.c.x_stride1 == <ptrdiff_t>self.itemsize)
+        t.loss = self.loss
+        t.loss_parameters = <const double *>self.loss_parameters.data()
+        return t
+
+    def predict(self, parameters, x, out, bint link):
+        self.each_row(PREDICT_LINK if link else PREDICT, parameters, Samples(x), writable(out))
+
+    def losses(self, parameters, x, y, weight, out):
+        self.each_row(LOSSES_OF_ROWS, parameters, Samples(x, y, weight), writable(out))
+
+    def per_sample_gradient(self, parameters, x, y, weight, out):
+        self.each_row(GRADIENT_OF_ROWS, parameters, Samples(x, y, weight), writable(out))
+
+    cdef int each_row(self, int what, parameters, Samples samples, Buffer out) except -1:
+        """Passes whose rows need nothing of each other: a range of rows for each thread."""
+        cdef int threads = self.team_for(self.block_for(samples.n))
+        cdef Arena arena = self.take(samples.n, threads)
+        cdef Buffer p = readable(parameters)
+        cdef Pass t = self.start(arena, p, samples)
+        cdef const Pass *t_ptr = &t
+        cdef char *results = out.data()
+        cdef int64_t n = samples.n
+        if what == GRADIENT_OF_ROWS:
+            transpose_weights(t_ptr, 0, 1)
+        if threads == 1:
+            with nogil:
+                rows_worker(t_ptr, what, n, results, 0, 1)
+        else:
+            with nogil, parallel(num_threads=threads):
+                rows_worker(t_ptr, what, n, results, threadid(), fbp_team_size())
+        self.pool.append(arena)
+        return 0
+
+    def gradient(self, parameters, x, y, weight, out):
+        cdef Epoch epoch = Epoch(self, parameters, out, None, None, x, y, weight, None, x.shape[0],
+                                 None, None, 1, optimizer=-1)
+        while not epoch.run(0.05):
+            pass
+        return epoch.state.loss
+
+
+# --------------------------------------------------------------------------------------------------
+# Epoch: minibatches with updates (or, without an optimiser, the gradient of one batch)
+
+cdef class Epoch:
+    cdef EpochState state
+    cdef Network network
+    cdef Arena arena
+    cdef Samples samples
+    cdef int threads
+    cdef tuple held
+
+    def __cinit__(self, Network network, parameters, gradient, m, v, x, y, weight, order,
+                  int64_t batch_size, rates, scales, int64_t first_step, *, int optimizer,
+                  bint nesterov=False, double weight_decay=0.0, double decoupled_decay=0.0,
+                  double beta1=0.0, double beta2=0.0, double eps=0.0, double l2=0.0,
+                  double clip_norm=0.0):
+        cdef EpochState *e = &self.state
+        cdef int64_t batch
+        cdef Buffer p = readable(parameters) if optimizer < 0 else writable(parameters)
+        cdef Buffer g = writable(gradient), mb = writable(m), vb = writable(v)
+        cdef Buffer r = readable(rates), s = readable(scales)
+        self.network = network
+        self.samples = Samples(x, y, weight, order)
+        self.held = (p, g, mb, vb, r, s)
+        batch = min(batch_size, self.samples.n)
+        self.threads = network.team_for(network.block_for(batch))
+        self.arena = network.take(batch, self.threads)
+        memset(e, 0, sizeof(EpochState))
+        e.p = network.start(self.arena, p, self.samples)
+        e.n = self.samples.n
+        e.batch_size = batch_size
+        e.theta, e.g, e.m, e.v = p.data(), g.data(), mb.data(), vb.data()
+        e.rates, e.scales = <const double *>r.data(), <const double *>s.data()
+        e.update.kind = optimizer
+        e.update.nesterov = nesterov
+        e.update.weight_decay = weight_decay
+        e.update.decoupled_decay = decoupled_decay
+        e.update.beta1, e.update.beta2, e.update.eps = beta1, beta2, eps
+        e.l2, e.clip_norm = l2, clip_norm
+        e.first_step = first_step
+
+    @property
+    def batches_done(self):
+        return self.state.batches_done
+
+    @property
+    def loss(self):
+        return self.state.loss
+
+    @property
+    def status(self):
+        return ("loss" if self.state.bad_loss
+                else "parameters" if self.state.bad_parameters else "ok")
+
+    def run(self, double seconds):
+        cdef EpochState *e = &self.state
+        cdef int threads = self.threads
+        e.stop = 0
+        e.deadline = fbp_seconds() + seconds
+        e.barrier.arrived = 0
+        if threads == 1:
+            with nogil:
+                epoch_worker(e, 0, 1)
+        else:
+            with nogil, parallel(num_threads=threads):
+                epoch_worker(e, threadid(), fbp_team_size())
+        PyErr_CheckSignals()
+        done = e.cursor >= e.n or e.bad_loss or e.bad_parameters
+        if done and self.arena is not None:
+            self.network.pool.append(self.arena)
+            self.arena = None
+        return bool(done)

@@ -1,0 +1,144 @@
+"""Single kernels of any table on NumPy arrays: for tests, benchmarks and the curious.
+
+Nothing is validated: shapes, dtypes and contiguity are the caller's to get right. "real" arrays are
+float32 or float64, C-contiguous, of one dtype per call.
+"""
+
+from libc.stdint cimport int32_t, int64_t
+from libc.stdlib cimport free, malloc
+
+from fastbp._c cimport *
+from fastbp._engine cimport kernels_of
+
+ctypedef fused real:
+    float
+    double
+
+
+cdef class RowTable:
+    """Row pointers of a C-contiguous matrix, and scratch for a product."""
+
+    cdef const void **rows
+    cdef fbp_scratch scratch
+
+    def __cinit__(self, Py_ssize_t first, Py_ssize_t n_rows, Py_ssize_t row_bytes,
+                  Py_ssize_t scratch_size):
+        cdef Py_ssize_t r
+        self.rows = <const void **>malloc(n_rows * sizeof(void *))
+        self.scratch.buffer = malloc(scratch_size)
+        self.scratch.size = scratch_size
+        if self.rows == NULL or self.scratch.buffer == NULL:
+            raise MemoryError()
+        for r in range(n_rows):
+            self.rows[r] = <const char *>first + r * row_bytes
+
+    def __dealloc__(self):
+        free(self.rows)
+        free(self.scratch.buffer)
+
+
+def activate(str isa, int code, double alpha, const real[::1] z, real[::1] a, real[::1] slope=None):
+    """a = sigma(z) and, if wanted, slope = sigma'(z)."""
+    kernels_of(isa, sizeof(real)).activate(code, alpha, z.shape[0], &z[0], &a[0],
+                                           &slope[0] if slope is not None else NULL)
+
+
+def times_slope(str isa, int code, double alpha, const real[::1] a, const real[::1] slope,
+                real[::1] dz):
+    """dz *= sigma'(z), from a or slope."""
+    kernels_of(isa, sizeof(real)).times_slope(code, alpha, dz.shape[0], &a[0], &slope[0], &dz[0])
+
+
+def loss(str isa, int code, const double[::1] parameters, const real[:, ::1] a, y, weight,
+         double[::1] row_loss, real[:, ::1] dz):
+    """Loss of each row and dl/da; True if every loss is finite. y: int32 (n,) or real (n, n_out)."""
+    cdef fbp_samples s
+    cdef const int32_t[::1] labels
+    cdef const real[:, ::1] targets
+    cdef const double[::1] weights
+    s.order = NULL
+    s.weight = NULL
+    s.labels = y.ndim == 1
+    if s.labels:
+        labels = y
+        s.y = &labels[0]
+    else:
+        targets = y
+        s.y = &targets[0, 0]
+    if weight is not None:
+        weights = weight
+        s.weight = &weights[0]
+    return bool(kernels_of(isa, sizeof(real)).loss(code, &parameters[0], &s, 0, a.shape[0],
+                                                   &a[0, 0], a.shape[1], &row_loss[0], &dz[0, 0]))
+
+
+def link(str isa, int code, const real[:, ::1] a, real[:, ::1] out):
+    """Predictions that belong to a loss."""
+    kernels_of(isa, sizeof(real)).link(code, &a[0, 0], a.shape[0], a.shape[1], &out[0, 0])
+
+
+def update(str isa, real[::1] p, const real[::1] g, real[::1] m=None, real[::1] v=None, *, int kind,
+           bint nesterov=False, double rate, double scale=1.0, double weight_decay=0.0,
+           double decoupled_decay=0.0, double beta1=0.0, double beta2=0.0, double eps=0.0,
+           double correction1=1.0, double correction2=1.0):
+    """One optimizer step (fbp_update in fastbp.h); True if every result is finite."""
+    cdef fbp_update u
+    u.kind, u.nesterov, u.rate, u.scale = kind, nesterov, rate, scale
+    u.weight_decay, u.decoupled_decay = weight_decay, decoupled_decay
+    u.beta1, u.beta2, u.eps = beta1, beta2, eps
+    u.correction1, u.correction2 = correction1, correction2
+    return bool(kernels_of(isa, sizeof(real)).update(&u, p.shape[0], &p[0], &g[0],
+                                                     &m[0] if m is not None else NULL,
+                                                     &v[0] if v is not None else NULL))
+
+
+def dense_forward(str isa, const real[:, ::1] x, const real[:, ::1] w, const real[::1] b,
+                  int activation, double alpha, real[:, ::1] a, real[:, ::1] slope=None):
+    """a = sigma(x w + b), and slope = sigma'(z) where the activation keeps it."""
+    cdef const fbp_kernels *k = kernels_of(isa, sizeof(real))
+    cdef RowTable t = RowTable(<Py_ssize_t>&x[0, 0], x.shape[0], x.shape[1] * sizeof(real),
+                               k.scratch_size)
+    k.dense_fwd(t.rows, x.shape[0], x.shape[1], &w[0, 0], &b[0], w.shape[1], activation, alpha,
+                &a[0, 0], &slope[0, 0] if slope is not None else NULL, a.shape[1], t.scratch)
+
+
+def dense_backward_dz(str isa, const real[:, ::1] dz, const real[:, ::1] wt, int activation,
+                      double alpha, const real[:, ::1] a, const real[:, ::1] slope,
+                      real[:, ::1] dz_below):
+    """dz_below = sigma'(z) * (dz wt), with a and slope of the layer below."""
+    cdef const fbp_kernels *k = kernels_of(isa, sizeof(real))
+    cdef RowTable t = RowTable(<Py_ssize_t>&dz[0, 0], dz.shape[0], dz.shape[1] * sizeof(real),
+                               k.scratch_size)
+    k.dense_bwd_dz(t.rows, dz.shape[0], dz.shape[1], &wt[0, 0], wt.shape[1], activation, alpha,
+                   &a[0, 0], &slope[0, 0], &dz_below[0, 0], dz_below.shape[1], t.scratch)
+
+
+def dense_backward_dw(str isa, const real[:, ::1] x, const real[:, ::1] dz, real[:, ::1] dw,
+                      bint accumulate=False):
+    """dw (+)= x^T dz."""
+    cdef const fbp_kernels *k = kernels_of(isa, sizeof(real))
+    cdef RowTable t = RowTable(<Py_ssize_t>&x[0, 0], x.shape[0], x.shape[1] * sizeof(real),
+                               k.scratch_size)
+    k.dense_bwd_dw(t.rows, x.shape[0], 0, x.shape[1], &dz[0, 0], dz.shape[1], dz.shape[1],
+                   accumulate, &dw[0, 0], t.scratch)
+
+
+def dense_backward_db(str isa, const real[:, ::1] dz, real[::1] db, bint accumulate=False):
+    """db (+)= sum of dz's rows."""
+    kernels_of(isa, sizeof(real)).dense_bwd_db(&dz[0, 0], dz.shape[1], dz.shape[0], dz.shape[1],
+                                               accumulate, &db[0])
+
+
+def transpose(str isa, const real[:, ::1] w, real[:, ::1] wt):
+    """wt = w^T."""
+    kernels_of(isa, sizeof(real)).transpose(&w[0, 0], 0, w.shape[0], w.shape[0], w.shape[1],
+                                            &wt[0, 0])
+
+
+def fma_ceiling(str isa, str dtype, double seconds):
+    """Operations per second of one thread that does nothing but FMAs in registers."""
+    cdef const fbp_kernels *k = kernels_of(isa, 4 if dtype == "float32" else 8)
+    cdef double rate
+    with nogil:
+        rate = k.fma_rate(seconds)
+    return rate

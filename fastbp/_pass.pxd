@@ -1,0 +1,184 @@
+"""A pass of a range of rows through the net, on one thread: forward, losses, backward to dz."""
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
+
+from fastbp._c cimport *
+
+
+cdef struct Pass:
+    const fbp_kernels *kernels
+    const fbp_plan *plan
+    const fbp_layer *layers
+    char *arena
+    const char *p
+    fbp_samples samples
+    bint x_in_place
+    int loss
+    const double *loss_parameters
+
+
+cdef inline const char *weights_of(const Pass *t, int layer) noexcept nogil:
+    return t.p + <size_t>t.layers[layer].p_w * t.plan.itemsize
+
+
+cdef inline const char *biases_of(const Pass *t, int layer) noexcept nogil:
+    return t.p + <size_t>t.layers[layer].p_b * t.plan.itemsize
+
+
+cdef inline const void **x_rows(const Pass *t, int layer) noexcept nogil:
+    return <const void **>(t.arena + t.layers[layer].x_rows)
+
+
+cdef inline const void **dz_rows(const Pass *t, int layer) noexcept nogil:
+    return <const void **>(t.arena + t.layers[layer].dz_rows)
+
+
+cdef inline char *row_of(const Pass *t, size_t offset, int64_t ld, int64_t row) noexcept nogil:
+    """Row of a, slope, dz or x in the arena."""
+    return t.arena + offset + <size_t>(row * ld) * t.plan.itemsize
+
+
+cdef inline double *row_loss(const Pass *t, int64_t row) noexcept nogil:
+    return <double *>(t.arena + t.plan.row_loss) + row
+
+
+cdef inline fbp_scratch scratch_of(const Pass *t, int tid) noexcept nogil:
+    cdef fbp_scratch scratch
+    scratch.buffer = t.arena + t.plan.scratch + <size_t>tid * t.plan.scratch_size
+    scratch.size = t.plan.scratch_size
+    return scratch
+
+
+cdef inline void point_rows(const void **table, char *first, int64_t ld, size_t itemsize,
+                            int64_t n) noexcept nogil:
+    cdef int64_t r
+    for r in range(n):
+        table[r] = first + <size_t>(r * ld) * itemsize
+
+
+cdef inline void input_rows(const Pass *t, int64_t row0, int64_t at, int64_t n) noexcept nogil:
+    """Point rows at .. at+n of layer 0's input to samples row0 .. row0+n, converted if need be."""
+    cdef const void **table = x_rows(t, 0) + at
+    cdef const fbp_samples *s = &t.samples
+    cdef char *converted
+    cdef int64_t r, row
+    if t.x_in_place:
+        for r in range(n):
+            row = s.order[row0 + r] if s.order != NULL else row0 + r
+            table[r] = s.x + row * s.x_stride0
+    else:
+        converted = row_of(t, t.plan.x, t.plan.x_ld, at)
+        t.kernels.load_rows(s, row0, n, t.layers[0].n_in, converted, t.plan.x_ld)
+        point_rows(table, converted, t.plan.x_ld, t.plan.itemsize, n)
+
+
+cdef inline void forward(const Pass *t, int64_t row0, int64_t at, int64_t n, bint for_backward, int
+                         tid) noexcept nogil:
+    """Samples row0 .. row0+n through the net, in rows at .. at+n of the arena."""
+    cdef int l
+    cdef const fbp_layer *layer
+    cdef char *slope
+    input_rows(t, row0, at, n)
+    for l in range(t.plan.n_layers):
+        layer = &t.layers[l]
+        slope = row_of(t, layer.slope, layer.ld, at) if for_backward else NULL
+        t.kernels.dense_fwd(x_rows(t, l) + at, n, layer.n_in, weights_of(t, l), biases_of(t, l),
+                            layer.n_out, layer.activation, layer.alpha,
+                            row_of(t, layer.a, layer.ld, at), slope, layer.ld, scratch_of(t, tid))
+
+
+cdef inline int losses(const Pass *t, int64_t row0, int64_t at, int64_t n) noexcept nogil:
+    """Losses of the rows and dl/da of the last layer, in its dz; 1 if the losses are finite."""
+    cdef const fbp_layer *last = &t.layers[t.plan.n_layers - 1]
+    return t.kernels.loss(t.loss, t.loss_parameters, &t.samples, row0, n,
+                          row_of(t, last.a, last.ld, at), last.n_out, row_loss(t, at),
+                          row_of(t, last.dz, last.ld, at))
+
+
+cdef inline void backward(const Pass *t, int64_t at, int64_t n, int tid) noexcept nogil:
+    """From dl/da of the last layer to dz of every layer."""
+    cdef int l = t.plan.n_layers - 1
+    cdef const fbp_layer *layer = &t.layers[l]
+    cdef const fbp_layer *below
+    t.kernels.times_slope(layer.activation, layer.alpha, n * layer.ld,
+                          row_of(t, layer.a, layer.ld, at), row_of(t, layer.slope, layer.ld, at),
+                          row_of(t, layer.dz, layer.ld, at))
+    while l > 0:
+        layer = &t.layers[l]
+        below = &t.layers[l - 1]
+        t.kernels.dense_bwd_dz(dz_rows(t, l) + at, n, layer.n_out, t.arena + layer.wt, layer.n_in,
+                               below.activation, below.alpha, row_of(t, below.a, below.ld, at),
+                               row_of(t, below.slope, below.ld, at),
+                               row_of(t, below.dz, below.ld, at), below.ld, scratch_of(t, tid))
+        l -= 1
+
+
+cdef inline int64_t share(int64_t n, int64_t unit, int part, int parts) noexcept nogil:
+    """Where part `part` of 0 .. n begins, cut at multiples of unit."""
+    cdef int64_t begin = (n + unit - 1) // unit * part // parts * unit
+    return begin if begin < n else n
+
+
+cdef inline void transpose_weights(const Pass *t, int tid, int team) noexcept nogil:
+    cdef int l
+    cdef const fbp_layer *layer
+    for l in range(1, t.plan.n_layers):
+        layer = &t.layers[l]
+        t.kernels.transpose(weights_of(t, l), share(layer.n_in, 1, tid, team),
+                            share(layer.n_in, 1, tid + 1, team), layer.n_in, layer.n_out,
+                            t.arena + layer.wt)
+
+cdef enum RowResult:
+    PREDICT
+    PREDICT_LINK
+    LOSSES_OF_ROWS
+    GRADIENT_OF_ROWS
+
+
+cdef inline void rows_worker(const Pass *t, int what, int64_t n, char *out, int tid,
+                             int team) noexcept nogil:
+    cdef uint64_t mode = fbp_denormals_flush()
+    cdef int64_t at = share(t.plan.block, 1, tid, team)
+    cdef int64_t size = share(t.plan.block, 1, tid + 1, team) - at
+    cdef int64_t row = share(n, 1, tid, team), end = share(n, 1, tid + 1, team), rows
+    while row < end:
+        rows = min(size, end - row)
+        forward(t, row, at, rows, what == GRADIENT_OF_ROWS, tid)
+        rows_result(t, what, row, at, rows, out, tid)
+        row += rows
+    fbp_denormals_restore(mode)
+
+
+cdef inline void rows_result(const Pass *t, int what, int64_t row, int64_t at, int64_t n, char *out,
+                             int tid) noexcept nogil:
+    """What is wanted of samples row .. row+n, which are in rows at .. at+n after forward."""
+    cdef const fbp_layer *last = &t.layers[t.plan.n_layers - 1]
+    cdef size_t size = <size_t>last.n_out * t.plan.itemsize
+    cdef char *a = row_of(t, last.a, last.ld, at)
+    cdef int64_t r
+    if what == PREDICT:
+        memcpy(out + <size_t>row * size, a, <size_t>n * size)
+    elif what == PREDICT_LINK:
+        t.kernels.link(t.loss, a, n, last.n_out, out + <size_t>row * size)
+    else:
+        losses(t, row, at, n)
+        if what == LOSSES_OF_ROWS:
+            memcpy(out + <size_t>row * sizeof(double), row_loss(t, at), <size_t>n * sizeof(double))
+        else:
+            backward(t, at, n, tid)
+            for r in range(n):
+                sample_gradient(t, at + r,
+                                out + <size_t>((row + r) * t.plan.n_parameters) * t.plan.itemsize)
+
+
+cdef inline void sample_gradient(const Pass *t, int64_t at, char *out) noexcept nogil:
+    """dl/dw = x dz^T and dl/db = dz of every layer, for the sample in row `at`."""
+    cdef int l
+    cdef const fbp_layer *layer
+    for l in range(t.plan.n_layers):
+        layer = &t.layers[l]
+        t.kernels.outer(x_rows(t, l)[at], layer.n_in, dz_rows(t, l)[at], layer.n_out,
+                        out + <size_t>layer.p_w * t.plan.itemsize)
+        memcpy(out + <size_t>layer.p_b * t.plan.itemsize, dz_rows(t, l)[at],
+               <size_t>layer.n_out * t.plan.itemsize)

@@ -1,0 +1,251 @@
+/* The one header that Cython sees: codes, the plan of a network, the table of kernels.
+ *
+ * Kernels are single-threaded, allocate nothing, keep no state, and come in float32 and float64;
+ * pointers to data are therefore `void *` here and typed inside ("real" below is either).
+ * Matrices are row-major with a leading dimension `ld` counted in elements. A table of row
+ * pointers `rows` stands for a matrix whose element (r, c) is rows[r][c].
+ * Unless a comment says otherwise, arguments must not overlap. */
+#ifndef FASTBP_H
+#define FASTBP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum fbp_activation {
+    FBP_IDENTITY,
+    FBP_RELU,
+    FBP_LEAKY_RELU, /* alpha: slope for z <= 0 */
+    FBP_ELU,        /* alpha: -limit for z -> -inf */
+    FBP_SELU,
+    FBP_SIGMOID,
+    FBP_TANH,
+    FBP_SOFTSIGN,
+    FBP_SOFTPLUS,
+    FBP_GELU,
+    FBP_SILU,
+    FBP_MISH,
+    FBP_N_ACTIVATIONS
+};
+
+/* The activations whose derivative is not had cheaply and exactly from the output alone: the
+ * forward pass stores sigma'(z) ("slope") for them. */
+static inline int fbp_keeps_slope(int activation)
+{
+    return activation >= FBP_SOFTPLUS;
+}
+
+enum fbp_loss {
+    FBP_SQUARED_ERROR,
+    FBP_ABSOLUTE_ERROR,
+    FBP_HUBER,   /* parameters[j]: delta */
+    FBP_PINBALL, /* parameters[j]: quantile of output j */
+    FBP_POISSON,
+    FBP_BINARY_CROSS_ENTROPY,
+    FBP_SOFTMAX_CROSS_ENTROPY,
+    FBP_N_LOSSES
+};
+
+enum fbp_optimizer { FBP_SGD, FBP_ADAM, FBP_RMSPROP, FBP_ADAGRAD, FBP_N_OPTIMIZERS };
+
+/* element type of the caller's X */
+enum fbp_dtype {
+    FBP_F32,
+    FBP_F64,
+    FBP_I8,
+    FBP_U8,
+    FBP_I16,
+    FBP_U16,
+    FBP_I32,
+    FBP_U32,
+    FBP_I64,
+    FBP_U64,
+    FBP_N_DTYPES
+};
+
+enum fbp_status { FBP_OK, FBP_TOO_LARGE };
+
+/* ------------------------------------------------------------------------------------------------
+ * Plan: where everything lies (plan.c) */
+
+enum { FBP_ALIGN = 64, FBP_NORM_CHUNK = 4096, FBP_SUM_LANES = 8 };
+
+/* One dense layer, a = sigma(x w + b). p_w and p_b count elements in the flat parameter vector; the
+ * other offsets are bytes from the start of the arena. */
+typedef struct {
+    int64_t n_in, n_out;
+    int activation;
+    double alpha;
+    int64_t p_w, p_b; /* w (n_in x n_out, row-major) and b (n_out) */
+    int64_t ld;       /* leading dimension of a, slope and dz; n_out in the last layer */
+    size_t wt;        /* w transposed (n_out x n_in): operand of dx; unused in layer 0 */
+    size_t a, slope, dz;
+    size_t x_rows;  /* table of row pointers to the layer's input x, one per row of a block */
+    size_t dz_rows; /* the same for dz */
+} fbp_layer;
+
+/* The arena of a network for blocks of `block` rows and `threads` threads. */
+typedef struct {
+    int n_layers;
+    size_t itemsize;
+    int64_t n_parameters;
+    int64_t block;       /* rows that go through the network together */
+    int threads;         /* most threads that may work on it */
+    int64_t x_ld;        /* leading dimension of x */
+    size_t x;            /* input rows converted to real, where X cannot be read in place */
+    size_t row_loss;     /* float64 loss of each row of the block */
+    size_t scratch;      /* scratch_size bytes for each thread */
+    size_t scratch_size;
+    size_t norms;        /* float64 sum of squares of each chunk of FBP_NORM_CHUNK gradients */
+    int64_t n_norms;
+    size_t size;         /* bytes in all */
+} fbp_plan;
+
+/* Fill `plan` and the offsets of layers[0 .. n_layers-1], whose n_in, n_out, activation and alpha are
+ * given. FBP_TOO_LARGE when a size does not fit into 62 bits. */
+int fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize, int64_t block,
+                  int threads, size_t scratch_size);
+
+/* Rows that go through the network together for batches of `batch`: enough to feed the products,
+ * few enough to stay in cache. Depends on the net and the batch alone, so that sums over a block
+ * have the same bits at any thread count. */
+int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch);
+
+/* ------------------------------------------------------------------------------------------------
+ * Kernels */
+
+/* The caller's samples. */
+typedef struct {
+    const char *x;
+    int x_dtype;
+    ptrdiff_t x_stride0, x_stride1; /* bytes */
+    const void *y;        /* int32 class labels if `labels`, else real (n x n_out); NULL: no targets */
+    int labels;
+    const double *weight; /* weight of each sample; NULL: all one */
+    const int64_t *order; /* row of X, y and weight that is the r-th sample; NULL: r */
+} fbp_samples;
+
+/* One step of an optimiser. With s = scale * g + weight_decay * p:
+ *   SGD      m = beta1 m + s;  p -= rate (nesterov ? s + beta1 m : m)          (no m if beta1 is 0)
+ *   Adam     m = beta1 m + (1 - beta1) s;  v = beta2 v + (1 - beta2) s^2;
+ *            p -= rate / correction1 * m / (sqrt(v) / correction2 + eps)
+ *   RMSprop  v = beta2 v + (1 - beta2) s^2;  s /= sqrt(v) + eps;  then as SGD with momentum beta1
+ *   Adagrad  v += s^2;  p -= rate s / (sqrt(v) + eps)
+ * after p *= 1 - rate * decoupled_decay. Formulas and order of operations are PyTorch's. */
+typedef struct {
+    int kind;
+    int nesterov;
+    double rate; /* learning rate of this step */
+    double scale;
+    double weight_decay;
+    double decoupled_decay;
+    double beta1, beta2, eps;
+    double correction1, correction2; /* Adam: 1 - beta1^t and sqrt(1 - beta2^t) */
+} fbp_update;
+
+/* Where a product may pack panels; belongs to the calling thread. */
+typedef struct {
+    void *buffer;
+    size_t size;
+} fbp_scratch;
+
+typedef struct {
+    const char *isa;
+    size_t itemsize;
+    size_t scratch_size; /* bytes of fbp_scratch that the products want */
+    int tile_rows;       /* rows of the micro-kernel's tile: ranges of rows are best cut at multiples */
+
+    /* out[r] = X[order[row0 + r]] converted to real, r < n_rows */
+    void (*load_rows)(const fbp_samples *s, int64_t row0, int64_t n_rows, int64_t n_in, void *out,
+                      int64_t ld);
+    /* a[r] = sigma(rows[r] w + b) for r < n_rows; slope[r] = sigma'(z) where fbp_keeps_slope (may
+     * be NULL: not wanted). a and slope have leading dimension ld; ld_w is that of w. */
+    void (*dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, const void *w,
+                      const void *b, int64_t n_out, int activation, double alpha, void *a,
+                      void *slope, int64_t ld, fbp_scratch scratch);
+    /* dz_below[r] = sigma'(z) * (dz_rows[r] wt) for r < n_rows: wt is this layer's w transposed
+     * (n_out x n_in); activation, alpha, a, slope are those of the layer below, whose n_out is this
+     * layer's n_in; ld is the leading dimension of a, slope and dz_below. */
+    void (*dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int64_t n_out, const void *wt,
+                         int64_t n_in, int activation, double alpha, const void *a,
+                         const void *slope, void *dz_below, int64_t ld, fbp_scratch scratch);
+    /* dw[i] = sum_r rows[r][i] dz[r] for the rows i0 <= i < i1 of dw (n_in x n_out), r in order;
+     * `accumulate`: going on from what dw holds. */
+    void (*dense_bwd_dw)(const void *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
+                         const void *dz, int64_t ld, int64_t n_out, int accumulate, void *dw,
+                         fbp_scratch scratch);
+    /* db = sum_r dz[r], r in order; `accumulate` as above */
+    void (*dense_bwd_db)(const void *dz, int64_t ld, int64_t n_rows, int64_t n_out, int accumulate,
+                         void *db);
+    /* row_loss[r] = weight * l of sample row0 + r, from the last layer's output a (n_rows x n_out,
+     * leading dimension n_out), and dz[r] = weight * dl/da, same layout. dz is always written.
+     * Returns 1 if every loss is finite, else 0. */
+    int (*loss)(int kind, const double *parameters, const fbp_samples *s, int64_t row0,
+                int64_t n_rows, const void *a, int64_t n_out, double *row_loss, void *dz);
+    /* out[r] = the prediction that belongs to the loss: softmax, sigmoid or exp of a[r], or a[r]
+     * itself; both n_rows x n_out with leading dimension n_out; out may be a. */
+    void (*link)(int loss_kind, const void *a, int64_t n_rows, int64_t n_out, void *out);
+    /* One step on n parameters. Returns 1 if every result is finite; a parameter whose result is
+     * not is left as it was, and 0 is returned. m, v may be NULL where the formula has none. */
+    int (*update)(const fbp_update *u, int64_t n, void *p, const void *g, void *m, void *v);
+    /* sum of g^2 in float64, FBP_SUM_LANES partial sums added in order */
+    double (*sum_of_squares)(const void *g, int64_t n);
+    /* wt[:, i0:i1] = w[i0:i1, :]^T for w (n_in x n_out) */
+    void (*transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_in, int64_t n_out, void *wt);
+    /* a = sigma(z) and slope = sigma'(z), elementwise on n values. slope may be NULL (not wanted);
+     * a may be z. Any activation may be asked for its slope here. */
+    void (*activate)(int activation, double alpha, int64_t n, const void *z, void *a, void *slope);
+    /* dz *= sigma'(z), elementwise on n values: from a, or from slope where fbp_keeps_slope */
+    void (*times_slope)(int activation, double alpha, int64_t n, const void *a, const void *slope,
+                        void *dz);
+    /* out[i][j] = x[i] dz[j]: dl/dw of one sample (n_in x n_out) */
+    void (*outer)(const void *x, int64_t n_in, const void *dz, int64_t n_out, void *out);
+    /* floating-point operations per second of one thread that does nothing but FMAs, measured for
+     * about that many seconds */
+    double (*fma_rate)(double seconds);
+} fbp_kernels;
+
+/* The tables of one ISA. */
+typedef struct {
+    const char *name;
+    const fbp_kernels *f32, *f64;
+} fbp_isa;
+
+/* Tables that were compiled in, best first; NULL past the last. */
+const fbp_isa *fbp_isa_at(int i);
+/* 1 if both the CPU and the operating system can run that table. */
+int fbp_isa_supported(const fbp_isa *isa);
+
+/* ------------------------------------------------------------------------------------------------
+ * Runtime support (runtime.c) */
+
+/* Flush denormals to zero in this thread; returns what fbp_denormals_restore needs to undo it. */
+uint64_t fbp_denormals_flush(void);
+void fbp_denormals_restore(uint64_t saved);
+
+/* beta^t by repeated squaring: the same bits on every machine */
+double fbp_power(double beta, int64_t t);
+/* FBP_SUM_LANES interleaved partial sums, added in order */
+double fbp_sum(const double *x, int64_t n);
+/* 1 if all n x n_in elements of X are finite; else 0 with the first offender's row and column */
+int fbp_all_finite(const fbp_samples *s, int64_t n, int64_t n_in, int64_t *row, int64_t *column);
+/* seconds of a monotonic clock */
+double fbp_seconds(void);
+
+/* A barrier for a team of threads: spins for a bounded time, then yields the processor at each turn.
+ * Initialise with zeros. */
+typedef struct {
+    _Alignas(64) unsigned arrived;
+    _Alignas(64) unsigned generation;
+} fbp_barrier;
+void fbp_barrier_wait(fbp_barrier *barrier, int team);
+/* *flag = 1, from any thread */
+void fbp_raise_flag(int *flag);
+
+const char *fbp_compiler(void);
+
+/* OpenMP where the compiler has it; in a serial build there is one thread. */
+int fbp_openmp_version(void); /* the _OPENMP date, 0 in a serial build */
+int fbp_openmp_threads(void); /* what OpenMP would use: OMP_NUM_THREADS or the CPUs it may run on */
+int fbp_team_size(void);      /* threads of the parallel region that calls */
+
+#endif

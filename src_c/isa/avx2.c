@@ -1,0 +1,9 @@
+/* AVX2 with FMA: 16 registers of 256 bits. */
+#define FBP_ISA avx2
+#define FBP_ISA_NAME "avx2"
+#define FBP_VBYTES 32
+#define FBP_MR_1 12
+#define FBP_MR_2 6
+#define FBP_MR_3 4
+#define FBP_MR_4 3
+#include "../kernels/table.inc.h"

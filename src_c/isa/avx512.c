@@ -1,0 +1,9 @@
+/* AVX-512 (F, BW, DQ, VL): 32 registers of 512 bits. */
+#define FBP_ISA avx512
+#define FBP_ISA_NAME "avx512"
+#define FBP_VBYTES 64
+#define FBP_MR_1 16
+#define FBP_MR_2 12
+#define FBP_MR_3 8
+#define FBP_MR_4 6
+#include "../kernels/table.inc.h"

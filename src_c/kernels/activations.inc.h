@@ -1,0 +1,279 @@
+/* Included once per dtype, after vmath.h: activations a = sigma(z) and their slopes sigma'(z).
+ *
+ * Each activation is a function of one vector. The loops take the activation as a constant, so that
+ * the choice is made once per call and not per element. */
+
+#define v_parameter FBP_CAT(vx_parameter, FBP_SFX)
+#define v_times_parameter FBP_CAT(vx_times_parameter, FBP_SFX)
+#define v_relu FBP_CAT(vx_relu, FBP_SFX)
+#define v_leaky_relu FBP_CAT(vx_leaky_relu, FBP_SFX)
+#define v_elu FBP_CAT(vx_elu, FBP_SFX)
+#define v_softsign FBP_CAT(vx_softsign, FBP_SFX)
+#define v_silu FBP_CAT(vx_silu, FBP_SFX)
+#define v_mish FBP_CAT(vx_mish, FBP_SFX)
+#define v_slope_from_output FBP_CAT(vx_slope_from_output, FBP_SFX)
+#define v_activation FBP_CAT(vx_activation, FBP_SFX)
+#define v_activation_and_slope FBP_CAT(vx_activation_and_slope, FBP_SFX)
+
+#define FBP_SELU_SCALE 1.0507009873554804934
+#define FBP_SELU_ALPHA 1.6732632423543772848
+#define FBP_SELU_LIMIT 1.7580993408473768599 /* their product */
+
+/* A parameter in two parts: in float32 the first alone would cost half an ULP. */
+typedef struct {
+    vec high, low;
+} v_parameter;
+
+static FBP_INLINE v_parameter FBP_CAT(vx_set_parameter, FBP_SFX)(double value)
+{
+    const real high = (real)value;
+    return (v_parameter){v_set1(high), v_set1((real)(value - (double)high))};
+}
+
+static FBP_INLINE vec v_relu(vec z)
+{
+    return v_max(v_set1((real)0), z) + (real)0; /* max passes NaN on, but also -0 */
+}
+
+static FBP_INLINE vec v_leaky_relu(vec z, v_parameter alpha)
+{
+    return v_select((ivec)(z > (real)0), z, z * alpha.high);
+}
+
+/* limit (e^z - 1) for z < 0, else slope z */
+static FBP_INLINE vec v_elu(vec z, vec slope, v_parameter limit)
+{
+    vec low;
+    const vec high = v_expm1_parts(v_min(v_set1((real)0), z), &low);
+    const vec negative = v_fma(high, limit.high, v_fma(high, limit.low, low * limit.high));
+    return v_select((ivec)(z >= (real)0), z * slope, negative);
+}
+
+static FBP_INLINE vec v_softsign(vec z)
+{
+    const vec size = v_min(v_set1((real)0x1p60), v_abs(z)); /* infinity / infinity is none */
+    return v_copysign(size / (size + (real)1), z);
+}
+
+static FBP_INLINE vec v_silu(vec z, vec *slope)
+{
+    vec scale, other;
+    const vec bounded = v_copysign(v_min(v_set1(-FBP_EXP_LOWEST), v_abs(z)), z);
+    const vec scaled_tail = v_sigmoid_tail(z, &scale, &other);
+    const vec tail = scaled_tail * scale;
+    const ivec negative = (ivec)(z < (real)0);
+    *slope = v_fma(bounded * tail, other, v_select(negative, tail, other));
+    return v_select(negative, bounded * scaled_tail * scale, v_fma(-bounded, tail, z));
+}
+
+/* z tanh(log(1 + e^z)). With e = e^-|z| the tanh is q = (2 e + e^2) / (2 + 2 e + e^2) for z < 0 and
+ * else 1 - q, q = 2 e^2 / (1 + 2 e + 2 e^2); its derivative is 4 e (1 + e) / (2 + 2 e + e^2)^2 and
+ * 4 e^2 (1 + e) / (1 + 2 e + 2 e^2)^2. */
+static FBP_INLINE vec v_mish(vec z, vec *slope)
+{
+    vec upper, reciprocal;
+    const vec size = v_min(v_set1(-FBP_EXP_LOWEST), v_abs(z));
+    const vec bounded = v_copysign(size, z);
+    const vec scale = v_exp_halves(-size, &upper);
+    const vec e = upper * scale;
+    const vec twice = e + e;
+    const ivec negative = (ivec)(z < (real)0);
+    const vec scaled_num = v_fma(upper, e, upper + upper);
+    const vec num = v_select(negative, scaled_num, twice * e);
+    const vec den_whole = v_select(negative, v_set1((real)2), v_set1((real)1));
+    const vec den_part = v_select(negative, scaled_num * scale, v_fma(twice, e, twice));
+    const vec q = v_quotient(num, den_whole, den_part, &reciprocal);
+    const vec d_tanh = v_select(negative, e, e * e) * (e + (real)1) * (real)4;
+    *slope = v_fma(bounded * d_tanh, reciprocal * reciprocal,
+                   v_select(negative, q * scale, (real)1 - q));
+    return v_select(negative, bounded * q * scale, v_fma(-bounded, q, z));
+}
+
+/* sigma'(z) from a = sigma(z), for the activations of which it is a function */
+static FBP_INLINE vec v_slope_from_output(int activation, v_parameter alpha, vec a)
+{
+    const vec one = v_set1((real)1);
+    const ivec positive = (ivec)(a > (real)0);
+    switch (activation) {
+    case FBP_RELU:
+        return v_select(positive, one, v_set1((real)0));
+    case FBP_LEAKY_RELU:
+        return v_select(positive, one, alpha.high);
+    case FBP_ELU:
+        return v_select(positive, one, a + alpha.high);
+    case FBP_SELU:
+        return v_select(positive, v_set1((real)FBP_SELU_SCALE), a + (real)FBP_SELU_LIMIT);
+    case FBP_SIGMOID:
+        return a * (one - a);
+    case FBP_TANH:
+        return v_fma(-a, a, one);
+    case FBP_SOFTSIGN:
+        return (one - v_abs(a)) * (one - v_abs(a));
+    default:
+        return one; /* FBP_IDENTITY */
+    }
+}
+
+/* sigma(z), and sigma'(z) for the activations that keep it (else *slope is not written) */
+static FBP_INLINE vec v_activation(int activation, v_parameter alpha, vec z, vec *slope)
+{
+    switch (activation) {
+    case FBP_RELU:
+        return v_relu(z);
+    case FBP_LEAKY_RELU:
+        return v_leaky_relu(z, alpha);
+    case FBP_ELU:
+        return v_elu(z, v_set1((real)1), alpha);
+    case FBP_SELU:
+        return v_elu(z, v_set1((real)FBP_SELU_SCALE),
+                     FBP_CAT(vx_set_parameter, FBP_SFX)(FBP_SELU_LIMIT));
+    case FBP_SIGMOID:
+        return v_sigmoid(z);
+    case FBP_TANH:
+        return v_tanh(z);
+    case FBP_SOFTSIGN:
+        return v_softsign(z);
+    case FBP_SOFTPLUS:
+        return v_softplus(z, slope);
+    case FBP_GELU:
+        return v_gelu(z, slope);
+    case FBP_SILU:
+        return v_silu(z, slope);
+    case FBP_MISH:
+        return v_mish(z, slope);
+    default:
+        return z; /* FBP_IDENTITY */
+    }
+}
+
+static FBP_INLINE vec v_activation_and_slope(int activation, v_parameter alpha, vec z, vec *slope)
+{
+    const vec a = v_activation(activation, alpha, z, slope);
+    if (!fbp_keeps_slope(activation)) {
+        *slope = v_slope_from_output(activation, alpha, a);
+    }
+    return a;
+}
+
+/* The loop of `activate` for one activation (a constant); `slope` may be NULL. */
+static FBP_INLINE void FBP_K(activate_as)(int activation, double alpha, int64_t n, const real *z,
+                                          real *a, real *slope)
+{
+    const v_parameter parameter = FBP_CAT(vx_set_parameter, FBP_SFX)(alpha);
+    vec d;
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) {
+        v_store(a + i, v_activation_and_slope(activation, parameter, v_load(z + i), &d));
+        if (slope != NULL) {
+            v_store(slope + i, d);
+        }
+    }
+    const int rest = (int)(n - i);
+    if (rest > 0) {
+        const vec tail = v_load_n(z + i, rest);
+        v_store_n(a + i, v_activation_and_slope(activation, parameter, tail, &d), rest);
+        if (slope != NULL) {
+            v_store_n(slope + i, d, rest);
+        }
+    }
+}
+
+/* fbp_kernels.activate for typed pointers: what other kernels call on parts of rows */
+static FBP_INLINE void FBP_K(activate_switch)(int activation, double alpha, int64_t n,
+                                              const real *z, real *a, real *slope)
+{
+    switch (activation) {
+#define FBP_CASE(name)                                  \
+    case name:                                          \
+        FBP_K(activate_as)(name, alpha, n, z, a, slope); \
+        break;
+        FBP_CASE(FBP_IDENTITY)
+        FBP_CASE(FBP_RELU)
+        FBP_CASE(FBP_LEAKY_RELU)
+        FBP_CASE(FBP_ELU)
+        FBP_CASE(FBP_SELU)
+        FBP_CASE(FBP_SIGMOID)
+        FBP_CASE(FBP_TANH)
+        FBP_CASE(FBP_SOFTSIGN)
+        FBP_CASE(FBP_SOFTPLUS)
+        FBP_CASE(FBP_GELU)
+        FBP_CASE(FBP_SILU)
+        FBP_CASE(FBP_MISH)
+#undef FBP_CASE
+    default:
+        break;
+    }
+}
+
+static void FBP_K(activate_values)(int activation, double alpha, int64_t n, const real *z, real *a)
+{
+    FBP_K(activate_switch)(activation, alpha, n, z, a, NULL);
+}
+
+static void FBP_K(activate_values_and_slopes)(int activation, double alpha, int64_t n,
+                                              const real *z, real *a, real *slope)
+{
+    FBP_K(activate_switch)(activation, alpha, n, z, a, slope);
+}
+
+static void FBP_K(activate)(int activation, double alpha, int64_t n, const void *z, void *a,
+                            void *slope)
+{
+    if (slope == NULL) {
+        FBP_K(activate_values)(activation, alpha, n, z, a);
+    } else {
+        FBP_K(activate_values_and_slopes)(activation, alpha, n, z, a, slope);
+    }
+}
+
+/* dz *= slope */
+static void FBP_K(times_stored_slope)(int64_t n, const real *slope, real *dz)
+{
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) {
+        v_store(dz + i, v_load(dz + i) * v_load(slope + i));
+    }
+    const int rest = (int)(n - i);
+    v_store_n(dz + i, v_load_n(dz + i, rest) * v_load_n(slope + i, rest), rest);
+}
+
+/* dz *= sigma'(z) from a, for one activation (a constant) */
+static FBP_INLINE void FBP_K(times_slope_as)(int activation, double alpha, int64_t n,
+                                             const real *a, real *dz)
+{
+    const v_parameter parameter = FBP_CAT(vx_set_parameter, FBP_SFX)(alpha);
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) {
+        const vec slope = v_slope_from_output(activation, parameter, v_load(a + i));
+        v_store(dz + i, v_load(dz + i) * slope);
+    }
+    const int rest = (int)(n - i);
+    if (rest > 0) {
+        const vec slope = v_slope_from_output(activation, parameter, v_load_n(a + i, rest));
+        v_store_n(dz + i, v_load_n(dz + i, rest) * slope, rest);
+    }
+}
+
+static void FBP_K(times_slope)(int activation, double alpha, int64_t n, const void *a,
+                               const void *slope, void *dz)
+{
+    switch (activation) {
+#define FBP_CASE(name)                              \
+    case name:                                      \
+        FBP_K(times_slope_as)(name, alpha, n, a, dz); \
+        break;
+        FBP_CASE(FBP_RELU)
+        FBP_CASE(FBP_LEAKY_RELU)
+        FBP_CASE(FBP_ELU)
+        FBP_CASE(FBP_SELU)
+        FBP_CASE(FBP_SIGMOID)
+        FBP_CASE(FBP_TANH)
+        FBP_CASE(FBP_SOFTSIGN)
+#undef FBP_CASE
+    case FBP_IDENTITY:
+        break;
+    default:
+        FBP_K(times_stored_slope)(n, slope, dz);
+        break;
+    }
+}

@@ -1,0 +1,30 @@
+/* The kernels of one ISA and dtype, and their table. */
+
+#include "activations.inc.h"
+#include "ceiling.inc.h"
+#include "gemm.inc.h"
+#include "dense.inc.h"
+#include "losses.inc.h"
+#include "optimizers.inc.h"
+#include "rows.inc.h"
+
+static const fbp_kernels FBP_CAT(FBP_CAT(fbp_kernels, FBP_SFX), FBP_ISA) = {
+    .isa = FBP_ISA_NAME,
+    .itemsize = sizeof(real),
+    .scratch_size = sizeof(real) * (size_t)(FBP_KC * FBP_PANEL_VECTORS * VL),
+    .tile_rows = FBP_MR_4,
+    .load_rows = FBP_K(load_rows),
+    .dense_fwd = FBP_K(dense_fwd),
+    .dense_bwd_dz = FBP_K(dense_bwd_dz),
+    .dense_bwd_dw = FBP_K(dense_bwd_dw),
+    .dense_bwd_db = FBP_K(dense_bwd_db),
+    .loss = FBP_K(loss),
+    .link = FBP_K(link),
+    .update = FBP_K(update),
+    .sum_of_squares = FBP_K(sum_of_squares),
+    .transpose = FBP_K(transpose),
+    .activate = FBP_K(activate),
+    .times_slope = FBP_K(times_slope),
+    .outer = FBP_K(outer),
+    .fma_rate = FBP_K(fma_rate),
+};

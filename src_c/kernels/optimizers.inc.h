@@ -1,0 +1,128 @@
+/* The optimisers: one pass over p, g and the moments (formulas: fbp_update in fastbp.h).
+ *
+ * Each rule is a small function on vectors that changes m and v and returns the step to subtract; one
+ * driver loads, applies decay, calls the rule, guards p and stores. */
+
+typedef struct {
+    vec rate, scale, weight_decay, keep; /* keep: 1 - rate * decoupled decay */
+    vec beta1, rest1, beta2, rest2, eps, correction2;
+} FBP_K(constants);
+
+static FBP_INLINE vec FBP_K(momentum_step)(const FBP_K(constants) *c, int nesterov, vec s, vec *m)
+{
+    *m = v_fma(c->beta1, *m, s);
+    return c->rate * (nesterov ? v_fma(c->beta1, *m, s) : *m);
+}
+
+static FBP_INLINE vec FBP_K(adam_step)(const FBP_K(constants) *c, vec s, vec *m, vec *v)
+{
+    *m = v_fma(c->beta1, *m, c->rest1 * s);
+    *v = v_fma(c->beta2, *v, c->rest2 * s * s);
+    return c->rate * *m / v_fma(v_sqrt(*v), c->correction2, c->eps);
+}
+
+static FBP_INLINE vec FBP_K(rmsprop_scaled)(const FBP_K(constants) *c, vec s, vec *v)
+{
+    *v = v_fma(c->beta2, *v, c->rest2 * s * s);
+    return s / (v_sqrt(*v) + c->eps);
+}
+
+static FBP_INLINE vec FBP_K(adagrad_step)(const FBP_K(constants) *c, vec s, vec *v)
+{
+    *v = v_fma(s, s, *v);
+    return c->rate * s / (v_sqrt(*v) + c->eps);
+}
+
+static FBP_INLINE vec FBP_K(step)(int kind, int momentum, int nesterov, const FBP_K(constants) *c, vec s,
+                                  vec *m, vec *v)
+{
+    if (kind == FBP_ADAM) {
+        return FBP_K(adam_step)(c, s, m, v);
+    }
+    if (kind == FBP_ADAGRAD) {
+        return FBP_K(adagrad_step)(c, s, v);
+    }
+    if (kind == FBP_RMSPROP) {
+        s = FBP_K(rmsprop_scaled)(c, s, v);
+    }
+    return momentum ? FBP_K(momentum_step)(c, nesterov, s, m) : c->rate * s;
+}
+
+/* kind, momentum and nesterov are compile-time constants of each call */
+static FBP_INLINE int FBP_K(update_all)(const int kind, const int momentum, const int nesterov,
+                                        const FBP_K(constants) *c, int64_t n, real *p, const real *g,
+                                        real *m, real *v)
+{
+    const int has_m = kind == FBP_ADAM || momentum, has_v = kind != FBP_SGD;
+    ivec finite = (ivec){0} == (ivec){0};
+    for (int64_t i = 0; i < n; i += VL) {
+        const int lanes = (int)(n - i < VL ? n - i : VL);
+        const vec old = v_load_n(p + i, lanes);
+        const vec s = v_fma(c->scale, v_load_n(g + i, lanes), c->weight_decay * old);
+        vec mi = has_m ? v_load_n(m + i, lanes) : s;
+        vec vi = has_v ? v_load_n(v + i, lanes) : s;
+        const vec next = c->keep * old - FBP_K(step)(kind, momentum, nesterov, c, s, &mi, &vi);
+        const ivec ok = next - next == (vec){0};
+        finite &= ok;
+        v_store_n(p + i, v_select(ok, next, old), lanes);
+        if (has_m) {
+            v_store_n(m + i, mi, lanes);
+        }
+        if (has_v) {
+            v_store_n(v + i, vi, lanes);
+        }
+    }
+    int all = 1;
+    for (int l = 0; l < VL; l++) {
+        all &= finite[l] != 0;
+    }
+    return all;
+}
+
+static int FBP_K(update)(const fbp_update *u, int64_t n, void *p, const void *g, void *m, void *v)
+{
+    const FBP_K(constants) c = {
+        .rate = v_set1((real)(u->kind == FBP_ADAM ? u->rate / u->correction1 : u->rate)),
+        .scale = v_set1((real)u->scale),
+        .weight_decay = v_set1((real)u->weight_decay),
+        .keep = v_set1((real)(1.0 - u->rate * u->decoupled_decay)),
+        .beta1 = v_set1((real)u->beta1),
+        .rest1 = v_set1((real)(1.0 - u->beta1)),
+        .beta2 = v_set1((real)u->beta2),
+        .rest2 = v_set1((real)(1.0 - u->beta2)),
+        .eps = v_set1((real)u->eps),
+        .correction2 = v_set1((real)(1.0 / u->correction2)),
+    };
+    const int momentum = u->beta1 != 0.0;
+    switch (u->kind) {
+    case FBP_ADAM: return FBP_K(update_all)(FBP_ADAM, 0, 0, &c, n, p, g, m, v);
+    case FBP_ADAGRAD: return FBP_K(update_all)(FBP_ADAGRAD, 0, 0, &c, n, p, g, NULL, v);
+    case FBP_RMSPROP:
+        return momentum ? FBP_K(update_all)(FBP_RMSPROP, 1, 0, &c, n, p, g, m, v)
+                        : FBP_K(update_all)(FBP_RMSPROP, 0, 0, &c, n, p, g, NULL, v);
+    default:
+        return !momentum     ? FBP_K(update_all)(FBP_SGD, 0, 0, &c, n, p, g, NULL, NULL)
+               : u->nesterov ? FBP_K(update_all)(FBP_SGD, 1, 1, &c, n, p, g, m, NULL)
+                             : FBP_K(update_all)(FBP_SGD, 1, 0, &c, n, p, g, m, NULL);
+    }
+}
+
+static double FBP_K(sum_of_squares)(const void *g, int64_t n)
+{
+    const real *const x = g;
+    double lanes[FBP_SUM_LANES] = {0};
+    int64_t i = 0;
+    for (; i + FBP_SUM_LANES <= n; i += FBP_SUM_LANES) {
+        for (int l = 0; l < FBP_SUM_LANES; l++) {
+            lanes[l] += (double)x[i + l] * (double)x[i + l];
+        }
+    }
+    for (int l = 0; i < n; i++, l++) {
+        lanes[l] += (double)x[i] * (double)x[i];
+    }
+    double sum = 0;
+    for (int l = 0; l < FBP_SUM_LANES; l++) {
+        sum += lanes[l];
+    }
+    return sum;
+}

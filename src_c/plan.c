@@ -1,0 +1,97 @@
+/* Layer sizes to offsets: computed once, before the first step, and checked for overflow. */
+
+#include "fastbp/fastbp.h"
+
+/* far enough below SIZE_MAX and INT64_MAX that no later sum of a few such numbers can wrap */
+static const int64_t LARGEST = (int64_t)1 << 61;
+
+static int64_t round_up(int64_t x, int64_t unit)
+{
+    return (x + unit - 1) / unit * unit;
+}
+
+/* Give out `count` elements of `size` bytes, aligned; a failed plan stays failed. */
+static size_t take(int64_t *used, int64_t count, int64_t size, int *status)
+{
+    int64_t bytes;
+    const size_t offset = (size_t)*used;
+    if (*status != FBP_OK || __builtin_mul_overflow(count, size, &bytes) || bytes > LARGEST - *used) {
+        *status = FBP_TOO_LARGE;
+        return 0;
+    }
+    *used = round_up(*used + bytes, FBP_ALIGN);
+    return offset;
+}
+
+/* Rows a power of two apart would share a few cache sets; the last layer is dense for the losses. */
+static int64_t leading_dimension(int64_t n, size_t itemsize, int last)
+{
+    const int64_t line = FBP_ALIGN / (int64_t)itemsize;
+    const int64_t ld = round_up(n, line);
+    return last ? n : ld * (int64_t)itemsize % 1024 == 0 ? ld + line : ld;
+}
+
+static void take_parameters(fbp_plan *plan, fbp_layer *layer, int *status)
+{
+    int64_t weights;
+    if (__builtin_mul_overflow(layer->n_in, layer->n_out, &weights) ||
+        weights > LARGEST / (int64_t)plan->itemsize - layer->n_out - plan->n_parameters) {
+        *status = FBP_TOO_LARGE;
+        return;
+    }
+    layer->p_w = plan->n_parameters;
+    layer->p_b = layer->p_w + weights;
+    plan->n_parameters = layer->p_b + layer->n_out;
+}
+
+static void take_arena(const fbp_plan *plan, fbp_layer *layer, int first, int last, int64_t *used,
+                       int *status)
+{
+    const int64_t item = (int64_t)plan->itemsize, block = plan->block;
+    const int64_t pointer = sizeof(void *);
+    layer->ld = leading_dimension(layer->n_out, plan->itemsize, last);
+    layer->a = take(used, block, layer->ld * item, status);
+    layer->dz = take(used, block, layer->ld * item, status);
+    layer->slope = take(used, fbp_keeps_slope(layer->activation) ? block : 0, layer->ld * item, status);
+    layer->wt = take(used, first ? 0 : layer->n_in, layer->n_out * item, status);
+    layer->x_rows = take(used, block, pointer, status);
+    layer->dz_rows = take(used, block, pointer, status);
+}
+
+int fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize, int64_t block,
+                  int threads, size_t scratch_size)
+{
+    int status = FBP_OK;
+    int64_t used = 0;
+    *plan = (fbp_plan){.n_layers = n_layers,
+                       .itemsize = itemsize,
+                       .block = block,
+                       .threads = threads,
+                       .scratch_size = scratch_size};
+    for (int l = 0; l < n_layers && status == FBP_OK; l++) {
+        take_parameters(plan, &layers[l], &status);
+    }
+    for (int l = 0; l < n_layers && status == FBP_OK; l++) {
+        take_arena(plan, &layers[l], l == 0, l == n_layers - 1, &used, &status);
+    }
+    plan->x_ld = leading_dimension(layers[0].n_in, itemsize, 0);
+    plan->x = take(&used, block, plan->x_ld * (int64_t)itemsize, &status);
+    plan->row_loss = take(&used, block, sizeof(double), &status);
+    plan->scratch = take(&used, threads, (int64_t)scratch_size, &status);
+    plan->n_norms = (plan->n_parameters + FBP_NORM_CHUNK - 1) / FBP_NORM_CHUNK;
+    plan->norms = take(&used, plan->n_norms, sizeof(double), &status);
+    plan->size = (size_t)used;
+    return status;
+}
+
+int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch)
+{
+    enum { TARGET_BYTES = 1 << 20, FEWEST = 192, UNIT = 48 };
+    int64_t row = layers[0].n_in;
+    for (int l = 0; l < n_layers; l++) {
+        row += 2 * layers[l].n_out;
+    }
+    int64_t block = TARGET_BYTES / (int64_t)itemsize / row / UNIT * UNIT;
+    block = block < FEWEST ? FEWEST : block;
+    return batch < block ? batch : block;
+}

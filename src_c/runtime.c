@@ -1,0 +1,224 @@
+/* What the loops need besides kernels: floating-point mode, clock, barrier, fixed-order sums, checks. */
+
+#define _POSIX_C_SOURCE 200809L
+
+#include <math.h>
+#include <sched.h>
+#include <time.h>
+
+#include "fastbp/fastbp.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#if defined(__x86_64__)
+enum { FLUSH_TO_ZERO = 0x8000, DENORMALS_ARE_ZERO = 0x0040 };
+
+uint64_t fbp_denormals_flush(void)
+{
+    const unsigned saved = _mm_getcsr();
+    _mm_setcsr(saved | FLUSH_TO_ZERO | DENORMALS_ARE_ZERO);
+    return saved;
+}
+
+void fbp_denormals_restore(uint64_t saved)
+{
+    const unsigned mode = FLUSH_TO_ZERO | DENORMALS_ARE_ZERO;
+    _mm_setcsr((_mm_getcsr() & ~mode) | ((unsigned)saved & mode));
+}
+
+static inline void relax(void)
+{
+    _mm_pause();
+}
+#elif defined(__aarch64__)
+uint64_t fbp_denormals_flush(void)
+{
+    uint64_t saved;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(saved));
+    __asm__ volatile("msr fpcr, %0" ::"r"(saved | (UINT64_C(1) << 24)));
+    return saved;
+}
+
+void fbp_denormals_restore(uint64_t saved)
+{
+    __asm__ volatile("msr fpcr, %0" ::"r"(saved));
+}
+
+static inline void relax(void)
+{
+    __asm__ volatile("yield");
+}
+#else
+uint64_t fbp_denormals_flush(void)
+{
+    return 0;
+}
+
+void fbp_denormals_restore(uint64_t saved)
+{
+    (void)saved;
+}
+
+static inline void relax(void) {}
+#endif
+
+double fbp_power(double beta, int64_t t)
+{
+    double power = 1.0;
+    for (; t > 0; t >>= 1) {
+        power = (t & 1) ? power * beta : power;
+        beta *= beta;
+    }
+    return power;
+}
+
+double fbp_sum(const double *x, int64_t n)
+{
+    double lanes[FBP_SUM_LANES] = {0}, sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        lanes[i % FBP_SUM_LANES] += x[i];
+    }
+    for (int l = 0; l < FBP_SUM_LANES; l++) {
+        sum += lanes[l];
+    }
+    return sum;
+}
+
+/* 1 if n elements, `stride` bytes apart, are all finite. The sum of x - x is 0 then, else NaN. */
+static int finite_f32(const char *x, ptrdiff_t stride, int64_t n)
+{
+    float sum = 0;
+    if (stride == (ptrdiff_t)sizeof(float)) {
+        float lanes[16] = {0};
+        int64_t i = 0;
+        for (; i + 16 <= n; i += 16) {
+            for (int l = 0; l < 16; l++) {
+                lanes[l] += ((const float *)x)[i + l] - ((const float *)x)[i + l];
+            }
+        }
+        for (int l = 0; l < 16; l++) {
+            sum += lanes[l];
+        }
+        x += i * stride;
+        n -= i;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        const float value = *(const float *)(x + i * stride);
+        sum += value - value;
+    }
+    return sum == 0;
+}
+
+static int finite_f64(const char *x, ptrdiff_t stride, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double value = *(const double *)(x + i * stride);
+        sum += value - value;
+    }
+    return sum == 0;
+}
+
+int fbp_all_finite(const fbp_samples *s, int64_t n, int64_t n_in, int64_t *row, int64_t *column)
+{
+    if (s->x_dtype != FBP_F32 && s->x_dtype != FBP_F64) {
+        return 1;
+    }
+    int (*const finite)(const char *, ptrdiff_t, int64_t) =
+        s->x_dtype == FBP_F32 ? finite_f32 : finite_f64;
+    for (int64_t r = 0; r < n; r++) {
+        const char *const x = s->x + r * s->x_stride0;
+        if (!finite(x, s->x_stride1, n_in)) {
+            int64_t c = 0;
+            while (finite(x + c * s->x_stride1, s->x_stride1, 1)) {
+                c++;
+            }
+            *row = r;
+            *column = c;
+            return 0;
+        }
+    }
+    return 1;
+}
+
+double fbp_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void fbp_barrier_wait(fbp_barrier *barrier, int team)
+{
+    enum { SPINS = 4000 };
+    if (team == 1) {
+        return;
+    }
+    const unsigned generation = __atomic_load_n(&barrier->generation, __ATOMIC_ACQUIRE);
+    if (__atomic_add_fetch(&barrier->arrived, 1, __ATOMIC_ACQ_REL) == (unsigned)team) {
+        __atomic_store_n(&barrier->arrived, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(&barrier->generation, generation + 1, __ATOMIC_RELEASE);
+        return;
+    }
+    int spins = 0;
+    while (__atomic_load_n(&barrier->generation, __ATOMIC_ACQUIRE) == generation) {
+        if (spins < SPINS) {
+            spins++;
+            relax();
+        } else {
+            sched_yield();
+        }
+    }
+}
+
+void fbp_raise_flag(int *flag)
+{
+    __atomic_store_n(flag, 1, __ATOMIC_RELAXED);
+}
+
+const char *fbp_compiler(void)
+{
+#ifdef __clang__
+    return "clang " __clang_version__;
+#else
+    return "gcc " __VERSION__;
+#endif
+}
+
+#ifdef _OPENMP
+int fbp_openmp_version(void)
+{
+    return _OPENMP;
+}
+
+int fbp_openmp_threads(void)
+{
+    return omp_get_max_threads();
+}
+
+int fbp_team_size(void)
+{
+    return omp_get_num_threads();
+}
+#else
+int fbp_openmp_version(void)
+{
+    return 0;
+}
+
+int fbp_openmp_threads(void)
+{
+    return 1;
+}
+
+int fbp_team_size(void)
+{
+    return 1;
+}
+#endif

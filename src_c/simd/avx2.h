@@ -1,0 +1,79 @@
+/* The vector shim, part 2, for AVX2 + FMA (FBP_VBYTES = 32). Contract of each name: see portable.h. */
+#ifndef FBP_SIMD_AVX2_H
+#define FBP_SIMD_AVX2_H
+
+#include <immintrin.h>
+
+static FBP_INLINE vec_f32 vx_fma_f32(vec_f32 a, vec_f32 b, vec_f32 c)
+{
+    return (vec_f32)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+static FBP_INLINE vec_f64 vx_fma_f64(vec_f64 a, vec_f64 b, vec_f64 c)
+{
+    return (vec_f64)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
+
+static FBP_INLINE vec_f32 vx_sqrt_f32(vec_f32 a)
+{
+    return (vec_f32)_mm256_sqrt_ps((__m256)a);
+}
+static FBP_INLINE vec_f64 vx_sqrt_f64(vec_f64 a)
+{
+    return (vec_f64)_mm256_sqrt_pd((__m256d)a);
+}
+
+static FBP_INLINE vec_f32 vx_max_f32(vec_f32 a, vec_f32 b)
+{
+    return (vec_f32)_mm256_max_ps((__m256)a, (__m256)b);
+}
+static FBP_INLINE vec_f64 vx_max_f64(vec_f64 a, vec_f64 b)
+{
+    return (vec_f64)_mm256_max_pd((__m256d)a, (__m256d)b);
+}
+
+static FBP_INLINE vec_f32 vx_min_f32(vec_f32 a, vec_f32 b)
+{
+    return (vec_f32)_mm256_min_ps((__m256)a, (__m256)b);
+}
+static FBP_INLINE vec_f64 vx_min_f64(vec_f64 a, vec_f64 b)
+{
+    return (vec_f64)_mm256_min_pd((__m256d)a, (__m256d)b);
+}
+
+static FBP_INLINE vec_f32 vx_select_f32(ivec_f32 mask, vec_f32 a, vec_f32 b)
+{
+    return (vec_f32)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask);
+}
+static FBP_INLINE vec_f64 vx_select_f64(ivec_f64 mask, vec_f64 a, vec_f64 b)
+{
+    return (vec_f64)_mm256_blendv_pd((__m256d)b, (__m256d)a, (__m256d)mask);
+}
+
+static FBP_INLINE ivec_f32 vx_first_f32(int n)
+{
+    return (ivec_f32){0, 1, 2, 3, 4, 5, 6, 7} < n;
+}
+static FBP_INLINE ivec_f64 vx_first_f64(int n)
+{
+    return (ivec_f64){0, 1, 2, 3} < (int64_t)n;
+}
+
+static FBP_INLINE vec_f32 vx_load_n_f32(const float *p, int n)
+{
+    return (vec_f32)_mm256_maskload_ps(p, (__m256i)vx_first_f32(n));
+}
+static FBP_INLINE vec_f64 vx_load_n_f64(const double *p, int n)
+{
+    return (vec_f64)_mm256_maskload_pd(p, (__m256i)vx_first_f64(n));
+}
+
+static FBP_INLINE void vx_store_n_f32(float *p, vec_f32 v, int n)
+{
+    _mm256_maskstore_ps(p, (__m256i)vx_first_f32(n), (__m256)v);
+}
+static FBP_INLINE void vx_store_n_f64(double *p, vec_f64 v, int n)
+{
+    _mm256_maskstore_pd(p, (__m256i)vx_first_f64(n), (__m256d)v);
+}
+
+#endif

@@ -1,0 +1,71 @@
+/* The vector shim, part 2, for AVX-512 F (FBP_VBYTES = 64). Contract of each name: see portable.h. */
+#ifndef FBP_SIMD_AVX512_H
+#define FBP_SIMD_AVX512_H
+
+#include <immintrin.h>
+
+static FBP_INLINE vec_f32 vx_fma_f32(vec_f32 a, vec_f32 b, vec_f32 c)
+{
+    return (vec_f32)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+static FBP_INLINE vec_f64 vx_fma_f64(vec_f64 a, vec_f64 b, vec_f64 c)
+{
+    return (vec_f64)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
+
+static FBP_INLINE vec_f32 vx_sqrt_f32(vec_f32 a)
+{
+    return (vec_f32)_mm512_sqrt_ps((__m512)a);
+}
+static FBP_INLINE vec_f64 vx_sqrt_f64(vec_f64 a)
+{
+    return (vec_f64)_mm512_sqrt_pd((__m512d)a);
+}
+
+static FBP_INLINE vec_f32 vx_max_f32(vec_f32 a, vec_f32 b)
+{
+    return (vec_f32)_mm512_max_ps((__m512)a, (__m512)b);
+}
+static FBP_INLINE vec_f64 vx_max_f64(vec_f64 a, vec_f64 b)
+{
+    return (vec_f64)_mm512_max_pd((__m512d)a, (__m512d)b);
+}
+
+static FBP_INLINE vec_f32 vx_min_f32(vec_f32 a, vec_f32 b)
+{
+    return (vec_f32)_mm512_min_ps((__m512)a, (__m512)b);
+}
+static FBP_INLINE vec_f64 vx_min_f64(vec_f64 a, vec_f64 b)
+{
+    return (vec_f64)_mm512_min_pd((__m512d)a, (__m512d)b);
+}
+
+/* 0xCA is the truth table of (first & second) | (~first & third) */
+static FBP_INLINE vec_f32 vx_select_f32(ivec_f32 mask, vec_f32 a, vec_f32 b)
+{
+    return (vec_f32)_mm512_ternarylogic_epi32((__m512i)mask, (__m512i)a, (__m512i)b, 0xCA);
+}
+static FBP_INLINE vec_f64 vx_select_f64(ivec_f64 mask, vec_f64 a, vec_f64 b)
+{
+    return (vec_f64)_mm512_ternarylogic_epi64((__m512i)mask, (__m512i)a, (__m512i)b, 0xCA);
+}
+
+static FBP_INLINE vec_f32 vx_load_n_f32(const float *p, int n)
+{
+    return (vec_f32)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+}
+static FBP_INLINE vec_f64 vx_load_n_f64(const double *p, int n)
+{
+    return (vec_f64)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1u), p);
+}
+
+static FBP_INLINE void vx_store_n_f32(float *p, vec_f32 v, int n)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)v);
+}
+static FBP_INLINE void vx_store_n_f64(double *p, vec_f64 v, int n)
+{
+    _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1u), (__m512d)v);
+}
+
+#endif
