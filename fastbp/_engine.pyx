@@ -5,10 +5,10 @@ validation, is in model.py. Signatures and contracts for Python are in _engine.p
 
 How threads share the work, with the same bits at any number of them:
 
-    forward, loss, backward to dz    each thread takes a range of the block's rows through all layers
-    ------------------------------   barrier
-    dw, db and the update            each thread takes a range of rows of every w, over all samples
-    ------------------------------   barrier
+    forward, loss, backward to dz   each thread takes a range of the block's rows, all layers
+    -----------------------------   barrier
+    dw, db and the update           each thread takes a range of rows of every w, all samples
+    -----------------------------   barrier
 
 so that threads split elements of results, never a sum. A minibatch larger than a block goes on
 accumulating dw where the last block stopped.
@@ -220,12 +220,12 @@ cdef class Arena:
         if self.layers == NULL:
             raise MemoryError()
         memcpy(self.layers, network.layers, size)
-        if fbp_plan_make(&self.plan, self.layers, network.n_layers, network.itemsize, block, threads,
-                         self.kernels.scratch_size) != FBP_OK:
+        if fbp_plan_make(&self.plan, self.layers, network.n_layers, network.itemsize, block,
+                         threads, self.kernels.scratch_size) != FBP_OK:
             raise OverflowError("the network is too large for this machine's address space")
         self.memory = <char *>aligned_alloc(FBP_ALIGN, self.plan.size)
         if self.memory == NULL:
-            raise MemoryError(f"could not allocate {self.plan.size} bytes for activations and deltas")
+            raise MemoryError(f"{self.plan.size} bytes for activations and deltas")
         for l in range(network.n_layers):
             self.point_layer(l)
 

@@ -1,7 +1,7 @@
 """An epoch on a team of threads: minibatches with updates (or, without an optimizer, the gradient).
 
-Every function named *_worker or *_block is called by all threads of the team at once, and has the same
-number of barriers in each.
+Every function with ``tid`` and ``team`` is called by all threads of the team at once, and passes the
+same barriers in each.
 """
 
 from libc.math cimport sqrt
@@ -28,7 +28,8 @@ cdef struct EpochState:
     fbp_barrier barrier
 
 
-cdef inline int block_rows(EpochState *e, int64_t row0, int64_t n, int tid, int team) noexcept nogil:
+cdef inline int block_rows(EpochState *e, int64_t row0, int64_t n, int tid,
+                           int team) noexcept nogil:
     """Forward, loss and backward of this thread's share of a block; 1 if the losses are finite."""
     cdef int unit = e.p.kernels.tile_rows
     cdef int64_t at = share(n, unit, tid, team), end = share(n, unit, tid + 1, team)
@@ -41,7 +42,8 @@ cdef inline int block_rows(EpochState *e, int64_t row0, int64_t n, int tid, int 
     return finite
 
 
-cdef inline void update_range(EpochState *e, const fbp_update *u, int64_t begin, int64_t n) noexcept nogil:
+cdef inline void update_range(EpochState *e, const fbp_update *u, int64_t begin,
+                              int64_t n) noexcept nogil:
     cdef size_t offset = <size_t>begin * e.p.plan.itemsize
     if not e.p.kernels.update(u, n, e.theta + offset, e.g + offset,
                               e.m + offset if e.m != NULL else NULL,
@@ -67,7 +69,8 @@ cdef inline void update_layer(EpochState *e, int l, int64_t batch, double shrink
     """Update this thread's share of a layer's parameters, and its part of the transposed copy."""
     cdef const fbp_layer *layer = &e.p.layers[l]
     cdef int unit = e.p.kernels.tile_rows
-    cdef int64_t i0 = share(layer.n_in, unit, tid, team), i1 = share(layer.n_in, unit, tid + 1, team)
+    cdef int64_t i0 = share(layer.n_in, unit, tid, team)
+    cdef int64_t i1 = share(layer.n_in, unit, tid + 1, team)
     cdef fbp_update u = update_of(e, batch, shrink)
     if l % team == tid:
         update_range(e, &u, layer.p_b, layer.n_out)
@@ -85,7 +88,8 @@ cdef inline void layer_gradient(EpochState *e, int l, int64_t n, bint accumulate
     cdef const fbp_layer *layer = &t.layers[l]
     cdef int unit = t.kernels.tile_rows
     cdef char *dz = t.arena + layer.dz
-    cdef int64_t i0 = share(layer.n_in, unit, tid, team), i1 = share(layer.n_in, unit, tid + 1, team)
+    cdef int64_t i0 = share(layer.n_in, unit, tid, team)
+    cdef int64_t i1 = share(layer.n_in, unit, tid + 1, team)
     if l % team == tid:
         t.kernels.dense_bwd_db(dz, layer.ld, n, layer.n_out, accumulate,
                                e.g + <size_t>layer.p_b * t.plan.itemsize)
@@ -135,8 +139,12 @@ cdef inline void finish_block(EpochState *e, int64_t end, bint last) noexcept no
         e.stop = 1
 
 
-cdef inline void epoch_block(EpochState *e, int tid, int team) noexcept nogil:
-    """The next rows of the epoch: up to a block, within one minibatch."""
+cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
+    """The next rows of the epoch: up to a block, within one minibatch. False: a loss not finite.
+
+    A flag may be read only where no thread of the team can be raising it at the same time, lest one
+    leaves and the others wait: bad_loss between the two barriers, the rest after the second.
+    """
     cdef int64_t row0 = e.cursor, batch = row0 // e.batch_size
     cdef int64_t begin = batch * e.batch_size
     cdef int64_t end = min(begin + e.batch_size, e.n)
@@ -146,19 +154,20 @@ cdef inline void epoch_block(EpochState *e, int tid, int team) noexcept nogil:
         fbp_raise_flag(&e.bad_loss)
     fbp_barrier_wait(&e.barrier, team)
     if e.bad_loss:
-        return
+        return False
     if tid == 0:
         e.batch_loss = (0.0 if first else e.batch_loss) + fbp_sum(row_loss(&e.p, 0), n)
     gradient_and_update(e, batch, n, first, last, tid, team)
     if tid == 0:
         finish_block(e, row0 + n, last)
     fbp_barrier_wait(&e.barrier, team)
+    return True
 
 
 cdef inline void epoch_worker(EpochState *e, int tid, int team) noexcept nogil:
     cdef uint64_t mode = fbp_denormals_flush()
     transpose_weights(&e.p, tid, team)
     fbp_barrier_wait(&e.barrier, team)
-    while e.cursor < e.n and not (e.stop or e.bad_loss or e.bad_parameters):
-        epoch_block(e, tid, team)
+    while e.cursor < e.n and not (e.stop or e.bad_parameters) and epoch_block(e, tid, team):
+        pass
     fbp_denormals_restore(mode)

@@ -4,7 +4,7 @@ Nothing is validated: shapes, dtypes and contiguity are the caller's to get righ
 float32 or float64, C-contiguous, of one dtype per call.
 """
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t
 from libc.stdlib cimport free, malloc
 
 from fastbp._c cimport *
@@ -51,7 +51,7 @@ def times_slope(str isa, int code, double alpha, const real[::1] a, const real[:
 
 def loss(str isa, int code, const double[::1] parameters, const real[:, ::1] a, y, weight,
          double[::1] row_loss, real[:, ::1] dz):
-    """Loss of each row and dl/da; True if every loss is finite. y: int32 (n,) or real (n, n_out)."""
+    """Loss of each row and dl/da; True if all are finite. y: int32 (n,) or real (n, n_out)."""
     cdef fbp_samples s
     cdef const int32_t[::1] labels
     cdef const real[:, ::1] targets

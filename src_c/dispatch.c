@@ -1,7 +1,8 @@
 /* Which kernel tables exist and which of them this machine can run.
  *
- * __builtin_cpu_supports of gcc and clang reads cpuid and, for AVX and AVX-512, the state that the operating
- * system saves (xgetbv), so a table is offered only where its registers survive a context switch. */
+ * __builtin_cpu_supports of gcc and clang reads cpuid and, for AVX and AVX-512, the state that
+ * the operating system saves (xgetbv), so a table is offered only where its registers survive a
+ * context switch. */
 
 #include "fastbp/fastbp.h"
 

@@ -15,7 +15,8 @@ static size_t take(int64_t *used, int64_t count, int64_t size, int *status)
 {
     int64_t bytes;
     const size_t offset = (size_t)*used;
-    if (*status != FBP_OK || __builtin_mul_overflow(count, size, &bytes) || bytes > LARGEST - *used) {
+    if (*status != FBP_OK || __builtin_mul_overflow(count, size, &bytes) ||
+        bytes > LARGEST - *used) {
         *status = FBP_TOO_LARGE;
         return 0;
     }
@@ -23,7 +24,8 @@ static size_t take(int64_t *used, int64_t count, int64_t size, int *status)
     return offset;
 }
 
-/* Rows a power of two apart would share a few cache sets; the last layer is dense for the losses. */
+/* Rows a power of two apart would share a few cache sets; the last layer is dense for the
+ * losses. */
 static int64_t leading_dimension(int64_t n, size_t itemsize, int last)
 {
     const int64_t line = FBP_ALIGN / (int64_t)itemsize;
@@ -52,7 +54,8 @@ static void take_arena(const fbp_plan *plan, fbp_layer *layer, int first, int la
     layer->ld = leading_dimension(layer->n_out, plan->itemsize, last);
     layer->a = take(used, block, layer->ld * item, status);
     layer->dz = take(used, block, layer->ld * item, status);
-    layer->slope = take(used, fbp_keeps_slope(layer->activation) ? block : 0, layer->ld * item, status);
+    layer->slope =
+        take(used, fbp_keeps_slope(layer->activation) ? block : 0, layer->ld * item, status);
     layer->wt = take(used, first ? 0 : layer->n_in, layer->n_out * item, status);
     layer->x_rows = take(used, block, pointer, status);
     layer->dz_rows = take(used, block, pointer, status);

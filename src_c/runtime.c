@@ -1,4 +1,5 @@
-/* What the loops need besides kernels: floating-point mode, clock, barrier, fixed-order sums, checks. */
+/* What the loops need besides kernels: floating-point mode, clock, barrier, fixed-order sums,
+ * checks. */
 
 #define _POSIX_C_SOURCE 200809L
 

@@ -55,15 +55,18 @@ static FBP_INLINE vec v_softsign(vec z)
     return v_copysign(size / (size + (real)1), z);
 }
 
+/* In these functions the negated absolute value restores the sign of a result that underflows. */
 static FBP_INLINE vec v_silu(vec z, vec *slope)
 {
-    vec scale, other;
-    const vec bounded = v_copysign(v_min(v_set1(-FBP_EXP_LOWEST), v_abs(z)), z);
-    const vec scaled_tail = v_sigmoid_tail(z, &scale, &other);
-    const vec tail = scaled_tail * scale;
-    const ivec negative = (ivec)(z < (real)0);
-    *slope = v_fma(bounded * tail, other, v_select(negative, tail, other));
-    return v_select(negative, bounded * scaled_tail * scale, v_fma(-bounded, tail, z));
+    const vec minus_size = v_max(v_set1(FBP_EXP_LOWEST), v_negated_abs(z));
+    const vec bounded = v_copysign(minus_size, z);
+    const v_scaled exp = v_exp_scaled(minus_size);
+    const v_quotient q = v_divide(exp.high, exp.low, v_set1((real)-1), v_ldexp(exp.high, exp.n),
+                                  v_ldexp(exp.low, exp.n));
+    const vec tail = v_ldexp(q.high + q.low, exp.n);
+    const vec negative = v_fma(minus_size, q.high, minus_size * q.low);
+    *slope = v_fma(bounded * tail, q.reciprocal, v_select_sign(z, tail, q.reciprocal));
+    return v_select_sign(z, v_negated_abs(v_ldexp(negative, exp.n)), v_fma(minus_size, tail, z));
 }
 
 /* z tanh(log(1 + e^z)). With e = e^-|z| the tanh is q = (2 e + e^2) / (2 + 2 e + e^2) for z < 0 and
@@ -71,22 +74,23 @@ static FBP_INLINE vec v_silu(vec z, vec *slope)
  * 4 e^2 (1 + e) / (1 + 2 e + 2 e^2)^2. */
 static FBP_INLINE vec v_mish(vec z, vec *slope)
 {
-    vec upper, reciprocal;
-    const vec size = v_min(v_set1(-FBP_EXP_LOWEST), v_abs(z));
-    const vec bounded = v_copysign(size, z);
-    const vec scale = v_exp_halves(-size, &upper);
-    const vec e = upper * scale;
+    const vec minus_size = v_max(v_set1(FBP_EXP_LOWEST), v_negated_abs(z));
+    const v_scaled exp = v_exp_scaled(minus_size);
+    const vec e = v_ldexp(exp.high, exp.n);
     const vec twice = e + e;
-    const ivec negative = (ivec)(z < (real)0);
-    const vec scaled_num = v_fma(upper, e, upper + upper);
-    const vec num = v_select(negative, scaled_num, twice * e);
-    const vec den_whole = v_select(negative, v_set1((real)2), v_set1((real)1));
-    const vec den_part = v_select(negative, scaled_num * scale, v_fma(twice, e, twice));
-    const vec q = v_quotient(num, den_whole, den_part, &reciprocal);
-    const vec d_tanh = v_select(negative, e, e * e) * (e + (real)1) * (real)4;
-    *slope = v_fma(bounded * d_tanh, reciprocal * reciprocal,
-                   v_select(negative, q * scale, (real)1 - q));
-    return v_select(negative, bounded * q * scale, v_fma(-bounded, q, z));
+    /* numerator for z < 0, without the factor 2^n */
+    const vec num = v_fma(exp.high, e, exp.high + exp.high);
+    const vec num_low = v_fma(exp.high, e, exp.high + exp.high - num) + (exp.low + exp.low);
+    const v_quotient q =
+        v_divide(v_select_sign(z, num, twice * e), v_select_sign(z, num_low, v_set1((real)0)),
+                 v_select_sign(z, v_set1((real)-2), v_set1((real)-1)),
+                 v_select_sign(z, v_ldexp(num, exp.n), v_fma(twice, e, twice)), (vec){0});
+    const vec sum = q.high + q.low;
+    const vec d_tanh = v_select_sign(z, e, e * e) * (e + (real)1) * (real)4;
+    *slope = v_fma(v_copysign(minus_size, z) * d_tanh, q.reciprocal * q.reciprocal,
+                   v_select_sign(z, v_ldexp(sum, exp.n), (real)1 - sum));
+    const vec negative = v_fma(minus_size, q.high, minus_size * q.low);
+    return v_select_sign(z, v_negated_abs(v_ldexp(negative, exp.n)), v_fma(minus_size, sum, z));
 }
 
 /* sigma'(z) from a = sigma(z), for the activations of which it is a function */
@@ -95,22 +99,15 @@ static FBP_INLINE vec v_slope_from_output(int activation, v_parameter alpha, vec
     const vec one = v_set1((real)1);
     const ivec positive = (ivec)(a > (real)0);
     switch (activation) {
-    case FBP_RELU:
-        return v_select(positive, one, v_set1((real)0));
-    case FBP_LEAKY_RELU:
-        return v_select(positive, one, alpha.high);
-    case FBP_ELU:
-        return v_select(positive, one, a + alpha.high);
+    case FBP_RELU: return v_select(positive, one, v_set1((real)0));
+    case FBP_LEAKY_RELU: return v_select(positive, one, alpha.high);
+    case FBP_ELU: return v_select(positive, one, a + alpha.high);
     case FBP_SELU:
         return v_select(positive, v_set1((real)FBP_SELU_SCALE), a + (real)FBP_SELU_LIMIT);
-    case FBP_SIGMOID:
-        return a * (one - a);
-    case FBP_TANH:
-        return v_fma(-a, a, one);
-    case FBP_SOFTSIGN:
-        return (one - v_abs(a)) * (one - v_abs(a));
-    default:
-        return one; /* FBP_IDENTITY */
+    case FBP_SIGMOID: return a * (one - a);
+    case FBP_TANH: return v_fma(-a, a, one);
+    case FBP_SOFTSIGN: return (one - v_abs(a)) * (one - v_abs(a));
+    default: return one; /* FBP_IDENTITY */
     }
 }
 
@@ -118,31 +115,20 @@ static FBP_INLINE vec v_slope_from_output(int activation, v_parameter alpha, vec
 static FBP_INLINE vec v_activation(int activation, v_parameter alpha, vec z, vec *slope)
 {
     switch (activation) {
-    case FBP_RELU:
-        return v_relu(z);
-    case FBP_LEAKY_RELU:
-        return v_leaky_relu(z, alpha);
-    case FBP_ELU:
-        return v_elu(z, v_set1((real)1), alpha);
+    case FBP_RELU: return v_relu(z);
+    case FBP_LEAKY_RELU: return v_leaky_relu(z, alpha);
+    case FBP_ELU: return v_elu(z, v_set1((real)1), alpha);
     case FBP_SELU:
         return v_elu(z, v_set1((real)FBP_SELU_SCALE),
                      FBP_CAT(vx_set_parameter, FBP_SFX)(FBP_SELU_LIMIT));
-    case FBP_SIGMOID:
-        return v_sigmoid(z);
-    case FBP_TANH:
-        return v_tanh(z);
-    case FBP_SOFTSIGN:
-        return v_softsign(z);
-    case FBP_SOFTPLUS:
-        return v_softplus(z, slope);
-    case FBP_GELU:
-        return v_gelu(z, slope);
-    case FBP_SILU:
-        return v_silu(z, slope);
-    case FBP_MISH:
-        return v_mish(z, slope);
-    default:
-        return z; /* FBP_IDENTITY */
+    case FBP_SIGMOID: return v_sigmoid(z);
+    case FBP_TANH: return v_tanh(z);
+    case FBP_SOFTSIGN: return v_softsign(z);
+    case FBP_SOFTPLUS: return v_softplus(z, slope);
+    case FBP_GELU: return v_gelu(z, slope);
+    case FBP_SILU: return v_silu(z, slope);
+    case FBP_MISH: return v_mish(z, slope);
+    default: return z; /* FBP_IDENTITY */
     }
 }
 
@@ -183,10 +169,8 @@ static FBP_INLINE void FBP_K(activate_switch)(int activation, double alpha, int6
                                               const real *z, real *a, real *slope)
 {
     switch (activation) {
-#define FBP_CASE(name)                                  \
-    case name:                                          \
-        FBP_K(activate_as)(name, alpha, n, z, a, slope); \
-        break;
+#define FBP_CASE(name)                                                                             \
+    case name: FBP_K(activate_as)(name, alpha, n, z, a, slope); break;
         FBP_CASE(FBP_IDENTITY)
         FBP_CASE(FBP_RELU)
         FBP_CASE(FBP_LEAKY_RELU)
@@ -200,8 +184,7 @@ static FBP_INLINE void FBP_K(activate_switch)(int activation, double alpha, int6
         FBP_CASE(FBP_SILU)
         FBP_CASE(FBP_MISH)
 #undef FBP_CASE
-    default:
-        break;
+    default: break;
     }
 }
 
@@ -238,8 +221,8 @@ static void FBP_K(times_stored_slope)(int64_t n, const real *slope, real *dz)
 }
 
 /* dz *= sigma'(z) from a, for one activation (a constant) */
-static FBP_INLINE void FBP_K(times_slope_as)(int activation, double alpha, int64_t n,
-                                             const real *a, real *dz)
+static FBP_INLINE void FBP_K(times_slope_as)(int activation, double alpha, int64_t n, const real *a,
+                                             real *dz)
 {
     const v_parameter parameter = FBP_CAT(vx_set_parameter, FBP_SFX)(alpha);
     int64_t i = 0;
@@ -258,10 +241,8 @@ static void FBP_K(times_slope)(int activation, double alpha, int64_t n, const vo
                                const void *slope, void *dz)
 {
     switch (activation) {
-#define FBP_CASE(name)                              \
-    case name:                                      \
-        FBP_K(times_slope_as)(name, alpha, n, a, dz); \
-        break;
+#define FBP_CASE(name)                                                                             \
+    case name: FBP_K(times_slope_as)(name, alpha, n, a, dz); break;
         FBP_CASE(FBP_RELU)
         FBP_CASE(FBP_LEAKY_RELU)
         FBP_CASE(FBP_ELU)
@@ -270,10 +251,7 @@ static void FBP_K(times_slope)(int activation, double alpha, int64_t n, const vo
         FBP_CASE(FBP_TANH)
         FBP_CASE(FBP_SOFTSIGN)
 #undef FBP_CASE
-    case FBP_IDENTITY:
-        break;
-    default:
-        FBP_K(times_stored_slope)(n, slope, dz);
-        break;
+    case FBP_IDENTITY: break;
+    default: FBP_K(times_stored_slope)(n, slope, dz); break;
     }
 }

@@ -1,5 +1,5 @@
-/* The FMA ceiling: operations per second of a loop that does nothing but independent FMAs in registers. Rates
- * of everything else are quoted as shares of it. */
+/* The FMA ceiling: operations per second of a loop that does nothing but independent FMAs in
+ * registers. Rates of everything else are quoted as shares of it. */
 
 static double FBP_K(fma_rate)(double seconds)
 {

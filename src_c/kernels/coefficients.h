@@ -4,6 +4,8 @@
 #ifndef FBP_KERNELS_COEFFICIENTS_H
 #define FBP_KERNELS_COEFFICIENTS_H
 
+/* clang-format off */
+
 /* e^r = 1 + r + r^2 P(r), |r| <= ln 2 / 2;
  * relative error 2^-32.0 */
 static const double fbp_exp_f32[] = {

@@ -8,7 +8,8 @@ static void FBP_K(dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_
 {
     const int keeps_slope = slope && fbp_keeps_slope(activation);
     for (int64_t j = 0; j < n_out; j += FBP_PANEL_VECTORS * VL) {
-        const int64_t width = n_out - j < FBP_PANEL_VECTORS * VL ? n_out - j : FBP_PANEL_VECTORS * VL;
+        const int64_t width =
+            n_out - j < FBP_PANEL_VECTORS * VL ? n_out - j : FBP_PANEL_VECTORS * VL;
         const FBP_K(tiles) t = {
             .rows = (const real *const *)rows,
             .m = n_rows,
@@ -31,7 +32,8 @@ static void FBP_K(dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_
     }
 }
 
-/* dz_below = sigma'(z below) * (dz wt). Reads dz_rows, wt, a, slope; writes dz_below; destroys scratch. */
+/* dz_below = sigma'(z below) * (dz wt). Reads dz_rows, wt, a, slope; writes dz_below; destroys
+ * scratch. */
 static void FBP_K(dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int64_t n_out,
                                 const void *wt, int64_t n_in, int activation, double alpha,
                                 const void *a, const void *slope, void *dz_below, int64_t ld,
@@ -65,7 +67,8 @@ static void FBP_K(dense_bwd_dw)(const void *const *rows, int64_t n_rows, int64_t
                                 fbp_scratch scratch)
 {
     for (int64_t j = 0; j < n_out; j += FBP_PANEL_VECTORS * VL) {
-        const int64_t width = n_out - j < FBP_PANEL_VECTORS * VL ? n_out - j : FBP_PANEL_VECTORS * VL;
+        const int64_t width =
+            n_out - j < FBP_PANEL_VECTORS * VL ? n_out - j : FBP_PANEL_VECTORS * VL;
         real *const c = (real *)dw + i0 * n_out + j;
         const FBP_K(tiles) t = {
             .rows = (const real *const *)rows,

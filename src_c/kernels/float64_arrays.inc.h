@@ -1,5 +1,5 @@
-/* Included once per ISA with FBP_SFX f64, after the vector maths: in-place functions of float64 arrays that
- * the kernels of both dtypes need. */
+/* Included once per ISA with FBP_SFX f64, after the vector maths: in-place functions of float64
+ * arrays that the kernels of both dtypes need. */
 
 static void FBP_CAT(fbp_exp_each, FBP_ISA)(double *x, int64_t n)
 {

@@ -8,11 +8,12 @@
  *   plain        a(i, k) = rows[i][column + k]   x w and dz w^T: a row of A makes a row of c
  *   transposed   a(i, k) = rows[k][column + i]   x^T dz: a column of A makes a row of c
  *
- * Tiles: mr rows x nv vectors of c are held in registers. For each k a tile loads nv vectors of b and
- * broadcasts mr elements of a for mr * nv FMAs. FBP_MR_1 .. FBP_MR_4 (isa/<isa>.c) give mr for nv = 1 ..
- * 4 so that accumulators, b and one broadcast fit the register file, and so that enough independent
- * FMAs hide their latency. A panel is 4 vectors wide; its block of FBP_KC rows of b stays in L2, and
- * is packed where b is so wide that its rows would share a few cache sets and many pages. (sizes.h) */
+ * Tiles: mr rows x nv vectors of c are held in registers. For each k a tile loads nv vectors of
+ * b and broadcasts mr elements of a for mr * nv FMAs. FBP_MR_1 .. FBP_MR_4 (isa/<isa>.c) give mr
+ * for nv = 1 .. 4 so that accumulators, b and one broadcast fit the register file, and so that
+ * enough independent FMAs hide their latency. A panel is 4 vectors wide; its block of FBP_KC
+ * rows of b stays in L2, and is packed where b is so wide that its rows would share a few cache
+ * sets and many pages. (sizes.h) */
 
 typedef struct {
     const real *const *rows;
@@ -27,10 +28,11 @@ typedef struct {
     int64_t ld_init;
 } FBP_K(tiles);
 
-/* Rows i, i + mr, ... of c while mr rows are left; returns the first row not done. The four integers
- * are compile-time constants of each instance; `masked` says that the last vector may be partial. */
-static FBP_INLINE int64_t FBP_K(sweep)(const int transposed, const int mr, const int nv, const int masked,
-                                       const FBP_K(tiles) *const t, int64_t i)
+/* Rows i, i + mr, ... of c while mr rows are left; returns the first row not done. The four
+ * integers are compile-time constants of each instance; `masked` says that the last vector may
+ * be partial. */
+static FBP_INLINE int64_t FBP_K(sweep)(const int transposed, const int mr, const int nv,
+                                       const int masked, const FBP_K(tiles) *const t, int64_t i)
 {
     const int64_t depth = t->depth, ld_b = t->ld_b;
     const int last = nv - 1, tail = t->tail;
@@ -43,7 +45,7 @@ static FBP_INLINE int64_t FBP_K(sweep)(const int transposed, const int mr, const
             const real *const start = t->init ? t->init + (i + r) * t->ld_init : NULL;
 #pragma GCC unroll 4
             for (int v = 0; v < nv; v++) {
-                acc[r][v] = !start                   ? (vec){0}
+                acc[r][v] = !start                  ? (vec){0}
                             : (masked && v == last) ? v_load_n(start + v * VL, tail)
                                                     : v_load(start + v * VL);
             }
@@ -127,7 +129,8 @@ static void FBP_K(pack)(const real *b, int64_t ld_b, int64_t depth, int64_t widt
     }
 }
 
-/* One column panel of c, `width` <= 4 VL columns wide: t gives a, m, c, init and all of b's depth */
+/* One column panel of c, `width` <= 4 VL columns wide: t gives a, m, c, init and all of b's
+ * depth */
 static void FBP_K(panel_product)(int transposed, FBP_K(tiles) t, int64_t width, fbp_scratch scratch)
 {
     const int64_t depth = t.depth, ld_b = t.ld_b;
@@ -135,7 +138,8 @@ static void FBP_K(panel_product)(int transposed, FBP_K(tiles) t, int64_t width, 
     const int vectors = (int)((width + VL - 1) / VL);
     const int full = width == FBP_PANEL_VECTORS * VL;
     const int64_t ld_panel = (int64_t)vectors * VL;
-    const int packed = t.m >= FBP_PACK_MIN_ROWS && ld_b * (int64_t)sizeof(real) >= FBP_PACK_MIN_BYTES &&
+    const int packed = t.m >= FBP_PACK_MIN_ROWS &&
+                       ld_b * (int64_t)sizeof(real) >= FBP_PACK_MIN_BYTES &&
                        scratch.size >= sizeof(real) * (size_t)(FBP_KC * FBP_PANEL_VECTORS * VL);
     t.tail = (int)(width - (int64_t)(vectors - 1) * VL);
     int64_t k = 0;

@@ -1,8 +1,9 @@
-/* Losses: l of each sample in float64, and dl/da. Everything is computed from the last layer's output,
- * never from probabilities: log-sum-exp for softmax, softplus for binary cross-entropy, e^z for Poisson. So the
- * loss of finite outputs is finite wherever float64 can hold it.
+/* Losses: l of each sample in float64, and dl/da. Everything is computed from the last layer's
+ * output, never from probabilities: log-sum-exp for softmax, softplus for binary cross-entropy, e^z
+ * for Poisson. So the loss of finite outputs is finite wherever float64 can hold it.
  *
- * Work goes in pieces of FBP_PIECE elements, on the stack: whole rows of z while they are narrow, else parts of one row. */
+ * Work goes in pieces of FBP_PIECE elements, on the stack: whole rows of z while they are
+ * narrow, else parts of one row. */
 
 /* Elements of a piece: rows x columns of z, y (both contiguous, columns wide) -> l and d = dl/da */
 typedef struct {
@@ -137,8 +138,8 @@ static void FBP_K(loss_elementwise)(int kind, const double *parameters, const fb
                 const real *target = (const real *)s->y + FBP_K(sample)(s, row0 + r + i) * n_out;
                 memcpy(y + i * width, target + j, (size_t)width * sizeof(real));
             }
-            const FBP_K(piece) p = {
-                n, width, parameters + j, a + r * n_out + j, y, l, d + r * n_out + j};
+            const FBP_K(piece) p = {n, width, parameters + j,   a + r * n_out + j,
+                                    y, l,     d + r * n_out + j};
             FBP_K(elementwise)(kind, &p);
             for (int64_t i = 0; i < n; i++) {
                 double sum = j ? row_loss[r + i] : 0.0;
@@ -152,7 +153,8 @@ static void FBP_K(loss_elementwise)(int kind, const double *parameters, const fb
 }
 
 /* out = exp(a - largest of the row) for n_rows rows; largest[r] is that maximum. out may be a. */
-static void FBP_K(shifted_exp)(const real *a, int64_t n_rows, int64_t n_out, real *out, real *largest)
+static void FBP_K(shifted_exp)(const real *a, int64_t n_rows, int64_t n_out, real *out,
+                               real *largest)
 {
     for (int64_t r = 0; r < n_rows; r++) {
         const real *const z = a + r * n_out;
@@ -181,8 +183,8 @@ static FBP_INLINE double FBP_K(row_sum)(const real *x, int64_t n)
     return sum;
 }
 
-/* With e_j = exp(z_j - top) and sum = sum_j e_j, from one row: returns l - log(sum) * (sum of y) and turns
- * e into dl/dz = softmax(z) * (sum of y) - y. */
+/* With e_j = exp(z_j - top) and sum = sum_j e_j, from one row: returns l - log(sum) * (sum of y)
+ * and turns e into dl/dz = softmax(z) * (sum of y) - y. */
 static FBP_INLINE double FBP_K(softmax_row)(const real *z, int64_t n_out, const real *y, double top,
                                             double sum, double *y_sum, real *e)
 {

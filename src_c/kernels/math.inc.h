@@ -1,19 +1,14 @@
 /* Included by vmath.h once per dtype: elementary functions of vectors.
  *
  * Each is one sequence of operations on every instruction set, and where a product must be exact it
- * is so with and without FMA. NaN gives NaN; results may be denormal. Where a bound is applied to x,
+ * is so with and without FMA. NaN gives NaN; results may be denormal. Where x is bounded,
  * the bound is the first operand of v_max or v_min, which then pass NaN on. */
 
-#define FBP_BY_DTYPE(f32, f64) ((real)(sizeof(real) == sizeof(float) ? (f32) : (f64)))
 #define FBP_LENGTH(table) ((int)(sizeof(table) / sizeof((table)[0])))
-/* v_horner of the dtype's table: FBP_POLYNOMIAL(x, exp) uses fbp_exp_f32 or fbp_exp_f64 */
-#define FBP_POLYNOMIAL(x, name) FBP_POLYNOMIAL_OF(x, FBP_CAT(fbp_##name, FBP_SFX))
-#define FBP_POLYNOMIAL_OF(x, table) v_horner((x), (table), FBP_LENGTH(table))
+/* v_polynomial of the dtype's table: FBP_POLYNOMIAL(x, exp, 0) uses fbp_exp_f32 or fbp_exp_f64 */
+#define FBP_POLYNOMIAL(x, name, n_head) FBP_POLYNOMIAL_OF(x, FBP_CAT(fbp_##name, FBP_SFX), n_head)
+#define FBP_POLYNOMIAL_OF(x, table, n_head) v_polynomial((x), (table), FBP_LENGTH(table), (n_head))
 
-#define FBP_MANTISSA (sizeof(real) == sizeof(float) ? 23 : 52)
-#define FBP_BIAS FBP_BY_DTYPE(127, 1023)
-/* adding it to a small number leaves that, rounded to an integer, in the low bits */
-#define FBP_SHIFTER FBP_BY_DTYPE(0x1.8p23, 0x1.8p52)
 /* a bound past which e^x is 0 even when multiplied by x */
 #define FBP_EXP_LOWEST FBP_BY_DTYPE(-120, -760)
 /* a bound past which e^x overflows, and 2^(n-1) of its n does not */
@@ -21,22 +16,30 @@
 
 #define v_negated_abs FBP_CAT(vx_negated_abs, FBP_SFX)
 #define v_upper_half FBP_CAT(vx_upper_half, FBP_SFX)
-#define v_horner FBP_CAT(vx_horner, FBP_SFX)
+#define v_polynomial FBP_CAT(vx_polynomial, FBP_SFX)
 #define v_quotient FBP_CAT(vx_quotient, FBP_SFX)
-#define v_pow2 FBP_CAT(vx_pow2, FBP_SFX)
-#define v_pow2_halves FBP_CAT(vx_pow2_halves, FBP_SFX)
+#define v_divide FBP_CAT(vx_divide, FBP_SFX)
 #define v_exp_reduce FBP_CAT(vx_exp_reduce, FBP_SFX)
 #define v_expm1_reduced FBP_CAT(vx_expm1_reduced, FBP_SFX)
-#define v_exp_halves FBP_CAT(vx_exp_halves, FBP_SFX)
+#define v_scaled FBP_CAT(vx_scaled, FBP_SFX)
+#define v_exp_scaled FBP_CAT(vx_exp_scaled, FBP_SFX)
 #define v_expm1_parts FBP_CAT(vx_expm1_parts, FBP_SFX)
 #define v_exp FBP_CAT(vx_exp, FBP_SFX)
-#define v_expm1 FBP_CAT(vx_expm1, FBP_SFX)
 #define v_log FBP_CAT(vx_log, FBP_SFX)
 #define v_log1p FBP_CAT(vx_log1p, FBP_SFX)
 #define v_tanh FBP_CAT(vx_tanh, FBP_SFX)
-#define v_sigmoid_tail FBP_CAT(vx_sigmoid_tail, FBP_SFX)
 #define v_sigmoid FBP_CAT(vx_sigmoid, FBP_SFX)
 #define v_softplus FBP_CAT(vx_softplus, FBP_SFX)
+
+typedef struct {
+    vec high, low, reciprocal;
+} v_quotient; /* see v_divide */
+
+/* (high + low) 2^n. Where e^x is not the last step, scaling waits for the last, so that a denormal
+ * result is rounded once. */
+typedef struct {
+    vec high, low, n;
+} v_scaled;
 
 static FBP_INLINE vec v_negated_abs(vec x)
 {
@@ -50,78 +53,72 @@ static FBP_INLINE vec v_upper_half(vec x)
     return (vec)((ivec)x & mask);
 }
 
-/* c[0] + c[1] x + ... + c[n-1] x^(n-1) */
-static FBP_INLINE vec v_horner(vec x, const double *c, int n)
+/* c[0] + c[1] x + ... + c[n-1] x^(n-1): Horner's rule for the first n_head coefficients, and for
+ * the rest four interleaved polynomials of x^4, which are short chains of dependent operations but
+ * round more where terms of opposite sign are large */
+static FBP_INLINE vec v_polynomial(vec x, const double *c, int n, int n_head)
 {
-    vec y = v_set1((real)c[n - 1]);
+    const vec x2 = x * x;
+    const vec x4 = x2 * x2;
+    vec part[4] = {{0}};
 #pragma GCC unroll 32
-    for (int i = n - 2; i >= 0; i--) {
-        y = v_fma(y, x, v_set1((real)c[i]));
+    for (int i = n - 1; i >= n_head; i--) {
+        const int j = (i - n_head) % 4;
+        const vec coefficient = v_set1((real)c[i]);
+        part[j] = i + 4 < n ? v_fma(part[j], x4, coefficient) : coefficient;
     }
-    return y;
+    vec sum = v_fma(v_fma(part[3], x, part[2]), x2, v_fma(part[1], x, part[0]));
+#pragma GCC unroll 32
+    for (int i = n_head - 1; i >= 0; i--) {
+        sum = v_fma(sum, x, v_set1((real)c[i]));
+    }
+    return sum;
 }
 
-/* num / (c + b) as if the sum were exact, within 0.51 ULP, for c = 1 or 2 and -1 <= b <= 4;
- * *reciprocal is 1 / (c + b) within 2 ULP */
-static FBP_INLINE vec v_quotient(vec num, vec c, vec b, vec *reciprocal)
+/* (num + num_low) / (c + b + b_low) for c = 1, 2 or 5, given as minus_c, and b >= -1, nearly as if
+ * with twice the precision: high + low, of which high has half the bits; reciprocal is
+ * 1 / (c + b) within 2 ULP */
+static FBP_INLINE v_quotient v_divide(vec num, vec num_low, vec minus_c, vec b, vec b_low)
 {
-    const vec den = c + b;
-    const vec den_hi = v_upper_half(den);
-    const vec den_lo = b - (den_hi - c);
-    *reciprocal = (real)1 / den;
-    const vec q = v_upper_half(num * *reciprocal);
-    const vec rest = v_fma(-q, den_lo, v_fma(-q, den_hi, num));
-    return v_fma(rest, *reciprocal, q);
-}
-
-/* 2^n for integers n that are exponents of normal numbers */
-static FBP_INLINE vec v_pow2(vec n)
-{
-    return (vec)((ivec)(n + (FBP_SHIFTER + FBP_BIAS)) << FBP_MANTISSA);
-}
-
-/* 2^n = *half * result: a product with 2^n is scaled by *half and then by the result, so that it
- * is rounded once even if 2^n or the product is denormal or overflows */
-static FBP_INLINE vec v_pow2_halves(vec n, vec *half)
-{
-    const vec m = v_fma(n, v_set1((real)0.5), v_set1(FBP_SHIFTER)) - FBP_SHIFTER;
-    *half = v_pow2(m);
-    return v_pow2(n - m);
+    const vec minus_den = minus_c - b;
+    const vec minus_high = v_upper_half(minus_den);
+    const vec minus_low = ((minus_c - minus_high) - b) - b_low;
+    const vec reciprocal = (real)-1 / minus_den;
+    const vec q = v_upper_half(num * reciprocal);
+    const vec rest = v_fma(q, minus_high, num) + v_fma(q, minus_low, num_low);
+    return (v_quotient){q, rest * reciprocal, reciprocal};
 }
 
 /* x - n ln 2, at most ln 2 / 2 in size, and the integer n */
 static FBP_INLINE vec v_exp_reduce(vec x, vec *n)
 {
     const vec log2_e = v_set1((real)1.44269504088896340736);
-    const vec ln2_hi = v_set1(FBP_BY_DTYPE(FBP_LN2_F32_HI, FBP_LN2_F64_HI));
-    const vec ln2_lo = v_set1(FBP_BY_DTYPE(FBP_LN2_F32_LO, FBP_LN2_F64_LO));
+    const vec minus_ln2_hi = v_set1(FBP_BY_DTYPE(-FBP_LN2_F32_HI, -FBP_LN2_F64_HI));
+    const vec minus_ln2_lo = v_set1(FBP_BY_DTYPE(-FBP_LN2_F32_LO, -FBP_LN2_F64_LO));
     *n = v_fma(x, log2_e, v_set1(FBP_SHIFTER)) - FBP_SHIFTER;
-    return v_fma(-*n, ln2_lo, v_fma(-*n, ln2_hi, x));
+    return v_fma(*n, minus_ln2_lo, v_fma(*n, minus_ln2_hi, x));
 }
 
 /* e^r - 1 for |r| <= ln 2 / 2 */
 static FBP_INLINE vec v_expm1_reduced(vec r)
 {
-    return v_fma(r * r, FBP_POLYNOMIAL(r, exp), r);
+    return v_fma(r * r, FBP_POLYNOMIAL(r, exp, 0), r);
 }
 
-/* e^x = *upper * result for FBP_EXP_LOWEST <= x <= FBP_EXP_HIGHEST, *upper being normal and the
- * result a power of two (see v_pow2_halves) */
-static FBP_INLINE vec v_exp_halves(vec x, vec *upper)
+/* e^x for FBP_EXP_LOWEST <= x <= FBP_EXP_HIGHEST; low is below half an ULP of high */
+static FBP_INLINE v_scaled v_exp_scaled(vec x)
 {
-    vec n, half;
+    vec n;
     const vec p = v_expm1_reduced(v_exp_reduce(x, &n));
-    const vec rest = v_pow2_halves(n, &half);
-    *upper = ((real)1 + p) * half;
-    return rest;
+    const vec high = p + (real)1;
+    return (v_scaled){high, p - (high - (real)1), n};
 }
 
 static FBP_INLINE vec v_exp(vec x)
 {
-    vec upper;
     x = v_min(v_set1(FBP_EXP_HIGHEST), v_max(v_set1(FBP_EXP_LOWEST), x));
-    const vec rest = v_exp_halves(x, &upper);
-    return upper * rest;
+    const v_scaled exp = v_exp_scaled(x);
+    return v_ldexp(exp.high, exp.n);
 }
 
 /* e^x - 1 = result + *low, the latter below half an ULP of the former, for x <= 0 */
@@ -138,16 +135,6 @@ static FBP_INLINE vec v_expm1_parts(vec x, vec *low)
     return high;
 }
 
-static FBP_INLINE vec v_expm1(vec x)
-{
-    vec n;
-    const vec bounded = v_min(v_set1(FBP_EXP_HIGHEST), v_max(v_set1((real)-60), x));
-    const vec p = v_expm1_reduced(v_exp_reduce(bounded, &n));
-    const vec half_scale = v_pow2(n - (real)1); /* half, so that it exists where e^x overflows */
-    const vec half = v_fma(p, half_scale, half_scale - (real)0.5);
-    return v_copysign(v_select((ivec)(n == (real)0), p, half + half), x);
-}
-
 /* log x for normal x > 0: x = 2^n (1 + f), log(1 + f) = f - (f^2/2 - s (f^2/2 + R(s^2))) with
  * s = f / (2 + f), as in FreeBSD's msun */
 static FBP_INLINE vec v_log(vec x)
@@ -161,45 +148,49 @@ static FBP_INLINE vec v_log(vec x)
     const vec half_square = f * f * (real)0.5;
     const vec ln2_hi = v_set1(FBP_BY_DTYPE(FBP_LN2_F32_HI, FBP_LN2_F64_HI));
     const vec ln2_lo = v_set1(FBP_BY_DTYPE(FBP_LN2_F32_LO, FBP_LN2_F64_LO));
-    const vec tail = v_fma(s, v_fma(z, FBP_POLYNOMIAL(z, log), half_square), n * ln2_lo);
+    const vec tail = v_fma(s, v_fma(z, FBP_POLYNOMIAL(z, log, 0), half_square), n * ln2_lo);
     return v_fma(n, ln2_hi, f - (half_square - tail));
 }
 
 /* log(1 + u) for 0 <= u <= 1 */
 static FBP_INLINE vec v_log1p(vec u)
 {
-    return v_fma(u * u, FBP_POLYNOMIAL(u, log1p), u);
+    return v_fma(u * u, FBP_POLYNOMIAL(u, log1p, 5), u);
 }
 
 static FBP_INLINE vec v_tanh(vec x)
 {
-    vec low, reciprocal;
+    vec low;
     const vec m = v_expm1_parts((real)2 * v_negated_abs(x), &low);
-    return v_copysign(v_quotient(-m, v_set1((real)2), m, &reciprocal), x);
-}
-
-/* sigma(-|x|) = result * *scale, *scale being a power of two (see v_pow2_halves);
- * *other is sigma(|x|) within 2 ULP */
-static FBP_INLINE vec v_sigmoid_tail(vec x, vec *scale, vec *other)
-{
-    vec upper;
-    const vec bounded = v_max(v_set1(FBP_EXP_LOWEST), v_negated_abs(x));
-    *scale = v_exp_halves(bounded, &upper);
-    return v_quotient(upper, v_set1((real)1), upper * *scale, other);
+    const v_quotient q = v_divide(m, low, v_set1((real)-2), m, low);
+    return v_copysign(q.high + q.low, x);
 }
 
 static FBP_INLINE vec v_sigmoid(vec x)
 {
-    vec scale, other;
-    const vec tail = v_sigmoid_tail(x, &scale, &other) * scale;
-    return v_select((ivec)(x < (real)0), tail, (real)1 - tail);
+    const v_scaled exp = v_exp_scaled(v_max(v_set1(FBP_EXP_LOWEST), v_negated_abs(x)));
+    const vec e = v_ldexp(exp.high, exp.n);
+    const vec low = v_ldexp(exp.low, exp.n);
+    const v_quotient q = v_divide(e, low, v_set1((real)-1), e, low);
+    const vec tail = q.high + q.low;
+    return v_select_sign(x, tail, (real)1 - tail);
 }
 
 /* log(1 + e^x); *slope is its derivative, sigma(x), within 4 ULP */
 static FBP_INLINE vec v_softplus(vec x, vec *slope)
 {
-    const vec e = v_exp(v_negated_abs(x));
+    const v_scaled exp = v_exp_scaled(v_max(v_set1(FBP_EXP_LOWEST), v_negated_abs(x)));
+    const vec e = v_ldexp(exp.high, exp.n);
+    const vec low = v_ldexp(exp.low, exp.n);
     const vec reciprocal = (real)1 / (e + (real)1);
-    *slope = v_select((ivec)(x < (real)0), e * reciprocal, reciprocal);
-    return v_max(v_set1((real)0), x) + v_log1p(e);
+    *slope = v_select_sign(x, e * reciprocal, reciprocal);
+    /* max(x, 0) + e + e^2 P(e), and what was lost in e (1 - e / 2 is near enough to the derivative
+     * there) and in the sum of the two largest terms */
+    const vec positive = v_max(v_set1((real)0), x);
+    const vec sum = positive + e;
+    const vec e_in_sum = sum - positive;
+    const vec lost = (positive - (sum - e_in_sum)) + (e - e_in_sum);
+    const vec correction = v_fma(low * e, v_set1((real)-0.5), low) + lost;
+    const vec result = v_fma(e * e, FBP_POLYNOMIAL(e, log1p, 5), correction) + sum;
+    return v_select((ivec)(x > (real)64), x, result); /* infinity - infinity is NaN above */
 }

@@ -1,7 +1,7 @@
 /* The optimisers: one pass over p, g and the moments (formulas: fbp_update in fastbp.h).
  *
- * Each rule is a small function on vectors that changes m and v and returns the step to subtract; one
- * driver loads, applies decay, calls the rule, guards p and stores. */
+ * Each rule is a small function on vectors that changes m and v and returns the step to
+ * subtract; one driver loads, applies decay, calls the rule, guards p and stores. */
 
 typedef struct {
     vec rate, scale, weight_decay, keep; /* keep: 1 - rate * decoupled decay */
@@ -33,8 +33,8 @@ static FBP_INLINE vec FBP_K(adagrad_step)(const FBP_K(constants) *c, vec s, vec 
     return c->rate * s / (v_sqrt(*v) + c->eps);
 }
 
-static FBP_INLINE vec FBP_K(step)(int kind, int momentum, int nesterov, const FBP_K(constants) *c, vec s,
-                                  vec *m, vec *v)
+static FBP_INLINE vec FBP_K(step)(int kind, int momentum, int nesterov, const FBP_K(constants) *c,
+                                  vec s, vec *m, vec *v)
 {
     if (kind == FBP_ADAM) {
         return FBP_K(adam_step)(c, s, m, v);
@@ -50,8 +50,8 @@ static FBP_INLINE vec FBP_K(step)(int kind, int momentum, int nesterov, const FB
 
 /* kind, momentum and nesterov are compile-time constants of each call */
 static FBP_INLINE int FBP_K(update_all)(const int kind, const int momentum, const int nesterov,
-                                        const FBP_K(constants) *c, int64_t n, real *p, const real *g,
-                                        real *m, real *v)
+                                        const FBP_K(constants) *c, int64_t n, real *p,
+                                        const real *g, real *m, real *v)
 {
     const int has_m = kind == FBP_ADAM || momentum, has_v = kind != FBP_SGD;
     ivec finite = (ivec){0} == (ivec){0};

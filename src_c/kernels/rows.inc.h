@@ -13,7 +13,8 @@
     }                                                                                              \
     break
 
-static void FBP_K(convert)(int dtype, const char *x, ptrdiff_t stride, int64_t n, real *restrict out)
+static void FBP_K(convert)(int dtype, const char *x, ptrdiff_t stride, int64_t n,
+                           real *restrict out)
 {
     switch (dtype) {
     case FBP_F32: FBP_CONVERT(float);
@@ -36,7 +37,8 @@ static void FBP_K(load_rows)(const fbp_samples *s, int64_t row0, int64_t n_rows,
 {
     for (int64_t r = 0; r < n_rows; r++) {
         const int64_t row = s->order ? s->order[row0 + r] : row0 + r;
-        FBP_K(convert)(s->x_dtype, s->x + row * s->x_stride0, s->x_stride1, n_in, (real *)out + r * ld);
+        FBP_K(convert)(s->x_dtype, s->x + row * s->x_stride0, s->x_stride1, n_in,
+                       (real *)out + r * ld);
     }
 }
 

@@ -1,4 +1,5 @@
-/* Block sizes that the kernels of all ISAs and dtypes share. None of them changes a bit of any result. */
+/* Block sizes that the kernels of all ISAs and dtypes share. None of them changes a bit of any
+ * result. */
 #ifndef FBP_SIZES_H
 #define FBP_SIZES_H
 

@@ -1,5 +1,6 @@
-/* The kernel table of one ISA: everything above, included once per dtype. isa/<isa>.c defines FBP_ISA, its
- * name FBP_ISA_NAME, FBP_VBYTES and the tile heights FBP_MR_1 .. FBP_MR_4, and includes this. */
+/* The kernel table of one ISA: everything above, included once per dtype. isa/<isa>.c defines
+ * FBP_ISA, its name FBP_ISA_NAME, FBP_VBYTES and the tile heights FBP_MR_1 .. FBP_MR_4, and
+ * includes this. */
 
 #include <string.h>
 

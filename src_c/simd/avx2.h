@@ -1,4 +1,4 @@
-/* The vector shim, part 2, for AVX2 + FMA (FBP_VBYTES = 32). Contract of each name: see portable.h. */
+/* The vector shim, part 2, for AVX2 + FMA (FBP_VBYTES = 32). Contracts: see portable.h. */
 #ifndef FBP_SIMD_AVX2_H
 #define FBP_SIMD_AVX2_H
 
@@ -47,6 +47,25 @@ static FBP_INLINE vec_f32 vx_select_f32(ivec_f32 mask, vec_f32 a, vec_f32 b)
 static FBP_INLINE vec_f64 vx_select_f64(ivec_f64 mask, vec_f64 a, vec_f64 b)
 {
     return (vec_f64)_mm256_blendv_pd((__m256d)b, (__m256d)a, (__m256d)mask);
+}
+
+/* the instruction looks at nothing but the sign bit of its mask */
+static FBP_INLINE vec_f32 vx_select_sign_f32(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    return vx_select_f32((ivec_f32)x, a, b);
+}
+static FBP_INLINE vec_f64 vx_select_sign_f64(vec_f64 x, vec_f64 a, vec_f64 b)
+{
+    return vx_select_f64((ivec_f64)x, a, b);
+}
+
+static FBP_INLINE vec_f32 vx_ldexp_f32(vec_f32 a, vec_f32 n)
+{
+    return vx_ldexp_by_products_f32(a, n);
+}
+static FBP_INLINE vec_f64 vx_ldexp_f64(vec_f64 a, vec_f64 n)
+{
+    return vx_ldexp_by_products_f64(a, n);
 }
 
 static FBP_INLINE ivec_f32 vx_first_f32(int n)

@@ -1,4 +1,4 @@
-/* The vector shim, part 2, for AVX-512 F (FBP_VBYTES = 64). Contract of each name: see portable.h. */
+/* The vector shim, part 2, for AVX-512 F and DQ (FBP_VBYTES = 64). Contracts: see portable.h. */
 #ifndef FBP_SIMD_AVX512_H
 #define FBP_SIMD_AVX512_H
 
@@ -48,6 +48,24 @@ static FBP_INLINE vec_f32 vx_select_f32(ivec_f32 mask, vec_f32 a, vec_f32 b)
 static FBP_INLINE vec_f64 vx_select_f64(ivec_f64 mask, vec_f64 a, vec_f64 b)
 {
     return (vec_f64)_mm512_ternarylogic_epi64((__m512i)mask, (__m512i)a, (__m512i)b, 0xCA);
+}
+
+static FBP_INLINE vec_f32 vx_select_sign_f32(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    return (vec_f32)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)x), (__m512)b, (__m512)a);
+}
+static FBP_INLINE vec_f64 vx_select_sign_f64(vec_f64 x, vec_f64 a, vec_f64 b)
+{
+    return (vec_f64)_mm512_mask_blend_pd(_mm512_movepi64_mask((__m512i)x), (__m512d)b, (__m512d)a);
+}
+
+static FBP_INLINE vec_f32 vx_ldexp_f32(vec_f32 a, vec_f32 n)
+{
+    return (vec_f32)_mm512_scalef_ps((__m512)a, (__m512)n);
+}
+static FBP_INLINE vec_f64 vx_ldexp_f64(vec_f64 a, vec_f64 n)
+{
+    return (vec_f64)_mm512_scalef_pd((__m512d)a, (__m512d)n);
 }
 
 static FBP_INLINE vec_f32 vx_load_n_f32(const float *p, int n)

@@ -1,4 +1,4 @@
-/* Included by vec.h once per dtype (FBP_SFX): the operations that need no particular instruction. */
+/* Included by vec.h once per dtype (FBP_SFX): operations that need no particular instruction. */
 
 static FBP_INLINE vec v_set1(real x)
 {
@@ -32,4 +32,17 @@ static FBP_INLINE vec v_copysign(vec a, vec b)
 {
     const ivec sign = FBP_CAT(vx_sign_bit, FBP_SFX)();
     return (vec)(((ivec)a & ~sign) | ((ivec)b & sign));
+}
+
+/* 2^n for integers n that are exponents of normal numbers */
+static FBP_INLINE vec v_pow2(vec n)
+{
+    return (vec)((ivec)(n + (FBP_SHIFTER + FBP_BIAS)) << FBP_MANTISSA);
+}
+
+/* v_ldexp where no instruction does it: 2^n in two factors, as it may not be a normal number */
+static FBP_INLINE vec FBP_CAT(vx_ldexp_by_products, FBP_SFX)(vec a, vec n)
+{
+    const vec half = (n * (real)0.5 + FBP_SHIFTER) - FBP_SHIFTER;
+    return a * v_pow2(half) * v_pow2(n - half);
 }

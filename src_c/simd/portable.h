@@ -1,11 +1,16 @@
-/* The vector shim, part 2, in plain C, for any FBP_VBYTES: the generic table, and the emulated AVX-512 table of the tests.
- * The loops over lanes have constant length; compilers turn them into what vector instructions the target has.
+/* The vector shim, part 2, in plain C, for any FBP_VBYTES: the generic table, and the emulated
+ * AVX-512 table of the tests. The loops over lanes have constant length; compilers turn them into
+ * what vector instructions the target has.
  *
- *   v_fma(a, b, c)      a b + c, rounded once where the target has FMA; elsewhere (x86-64 without FMA) rounded twice, the one place where bits may differ
+ *   v_fma(a, b, c)      a b + c, rounded once where the target has FMA; elsewhere (x86-64 without
+ *                       FMA) rounded twice, the one place where bits may differ
  *   v_sqrt(a)           correctly rounded
  *   v_max(a, b)         a > b ? a : b   (b when either is NaN);  v_min(a, b)  a < b ? a : b
  *   v_select(m, a, b)   a where the lane of m is all ones, b where it is zero
- *   v_load_n(p, n)      lanes 0 .. n-1 from p, zero in the rest; 0 <= n <= VL; touches no memory beyond p[n-1];  v_store_n likewise */
+ *   v_select_sign(x, a, b)  a where the sign bit of x is set, b elsewhere
+ *   v_ldexp(a, n)       a 2^n rounded once, for integers |n| < 1200 (f32: 200) and normal a 2^(n/2)
+ *   v_load_n(p, n)      lanes 0 .. n-1 from p, zero in the rest; 0 <= n <= VL; touches no memory
+ *                       beyond p[n-1];  v_store_n likewise */
 #ifndef FBP_SIMD_PORTABLE_H
 #define FBP_SIMD_PORTABLE_H
 

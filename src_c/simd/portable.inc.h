@@ -21,6 +21,16 @@ static FBP_INLINE vec v_select(ivec mask, vec a, vec b)
     return (vec)(((ivec)a & mask) | ((ivec)b & ~mask));
 }
 
+static FBP_INLINE vec v_select_sign(vec x, vec a, vec b)
+{
+    return v_select((ivec)x < 0, a, b);
+}
+
+static FBP_INLINE vec v_ldexp(vec a, vec n)
+{
+    return FBP_CAT(vx_ldexp_by_products, FBP_SFX)(a, n);
+}
+
 static FBP_INLINE vec v_max(vec a, vec b)
 {
     return v_select((ivec)(a > b), a, b);

@@ -1,8 +1,9 @@
 /* The vector shim, part 1: types and what the compiler's vector extensions give on every target.
  *
- * FBP_VBYTES (16, 32 or 64) is the vector's size. `vec` holds FBP_VBYTES / sizeof(real) lanes; + - * / < > == & | ~ << work on whole vectors;
- * comparisons give an `ivec` of all-ones or all-zero lanes. What needs an instruction of its own (fma, sqrt, max, min, select, partial load and store) is in
- * avx512.h, avx2.h or portable.h, one of which follows this file. */
+ * FBP_VBYTES (16, 32 or 64) is the vector's size. `vec` holds FBP_VBYTES / sizeof(real) lanes;
+ * + - * / < > == & | ~ << work on whole vectors; comparisons give an `ivec` of all-ones or all-zero
+ * lanes. What needs an instruction of its own (fma, sqrt, max, min, select, ldexp, partial load and
+ * store) is in avx512.h, avx2.h or portable.h, one of which follows this file. */
 #ifndef FBP_SIMD_VEC_H
 #define FBP_SIMD_VEC_H
 
@@ -28,7 +29,8 @@ typedef float half_f32 __attribute__((vector_size(FBP_VBYTES / 2)));
 #include "common.inc.h"
 #undef FBP_SFX
 
-/* float32 lanes as two vectors of float64 lanes and back (rounded to nearest): for functions that float32 arithmetic cannot give within 2 ULP */
+/* float32 lanes as two vectors of float64 lanes and back (rounded to nearest): for functions that
+ * float32 arithmetic cannot give within 2 ULP */
 static FBP_INLINE void v_widen(vec_f32 x, vec_f64 *lo, vec_f64 *hi)
 {
     half_f32 h[2];

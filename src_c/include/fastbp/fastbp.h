@@ -88,20 +88,20 @@ typedef struct {
     int n_layers;
     size_t itemsize;
     int64_t n_parameters;
-    int64_t block;       /* rows that go through the network together */
-    int threads;         /* most threads that may work on it */
-    int64_t x_ld;        /* leading dimension of x */
-    size_t x;            /* input rows converted to real, where X cannot be read in place */
-    size_t row_loss;     /* float64 loss of each row of the block */
-    size_t scratch;      /* scratch_size bytes for each thread */
+    int64_t block;   /* rows that go through the network together */
+    int threads;     /* most threads that may work on it */
+    int64_t x_ld;    /* leading dimension of x */
+    size_t x;        /* input rows converted to real, where X cannot be read in place */
+    size_t row_loss; /* float64 loss of each row of the block */
+    size_t scratch;  /* scratch_size bytes for each thread */
     size_t scratch_size;
-    size_t norms;        /* float64 sum of squares of each chunk of FBP_NORM_CHUNK gradients */
+    size_t norms; /* float64 sum of squares of each chunk of FBP_NORM_CHUNK gradients */
     int64_t n_norms;
-    size_t size;         /* bytes in all */
+    size_t size; /* bytes in all */
 } fbp_plan;
 
-/* Fill `plan` and the offsets of layers[0 .. n_layers-1], whose n_in, n_out, activation and alpha are
- * given. FBP_TOO_LARGE when a size does not fit into 62 bits. */
+/* Fill `plan` and the offsets of layers[0 .. n_layers-1], whose n_in, n_out, activation and
+ * alpha are given. FBP_TOO_LARGE when a size does not fit into 62 bits. */
 int fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize, int64_t block,
                   int threads, size_t scratch_size);
 
@@ -118,7 +118,7 @@ typedef struct {
     const char *x;
     int x_dtype;
     ptrdiff_t x_stride0, x_stride1; /* bytes */
-    const void *y;        /* int32 class labels if `labels`, else real (n x n_out); NULL: no targets */
+    const void *y; /* int32 class labels if `labels`, else real (n x n_out); NULL: no targets */
     int labels;
     const double *weight; /* weight of each sample; NULL: all one */
     const int64_t *order; /* row of X, y and weight that is the r-th sample; NULL: r */
@@ -152,7 +152,7 @@ typedef struct {
     const char *isa;
     size_t itemsize;
     size_t scratch_size; /* bytes of fbp_scratch that the products want */
-    int tile_rows;       /* rows of the micro-kernel's tile: ranges of rows are best cut at multiples */
+    int tile_rows; /* rows of the micro-kernel's tile: ranges of rows are best cut at multiples */
 
     /* out[r] = X[order[row0 + r]] converted to real, r < n_rows */
     void (*load_rows)(const fbp_samples *s, int64_t row0, int64_t n_rows, int64_t n_in, void *out,
@@ -231,8 +231,8 @@ int fbp_all_finite(const fbp_samples *s, int64_t n, int64_t n_in, int64_t *row, 
 /* seconds of a monotonic clock */
 double fbp_seconds(void);
 
-/* A barrier for a team of threads: spins for a bounded time, then yields the processor at each turn.
- * Initialise with zeros. */
+/* A barrier for a team of threads: spins for a bounded time, then yields the processor at each
+ * turn. Initialise with zeros. */
 typedef struct {
     _Alignas(64) unsigned arrived;
     _Alignas(64) unsigned generation;
