@@ -34,6 +34,9 @@ def default_threads() -> int:
 
 def get_num_threads() -> int: ...
 def set_num_threads(n: int) -> None: ...
+def set_thread_grain(flops: float) -> None:
+    """Set the work that pays for a thread more; 0: always the full team, to test it."""
+
 def first_nonfinite(x: Array) -> tuple[int, int] | None:
     """Row and column of the first NaN or infinity of a 2-d ``x``."""
 
@@ -89,7 +92,8 @@ class Epoch:
     """Sum of the weighted losses over the finished minibatches, each before its update."""
     status: str
     """``"ok"``, or what stopped being finite: ``"loss"`` (nothing was updated with it) or
-    ``"parameters"`` (those that did not stay finite kept their last value)."""
+    ``"parameters"`` (those that would not have stayed finite kept their last value; the minibatch
+    counts as done)."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """An epoch on a team of threads: minibatches with updates (or, without an optimizer, the gradient).
 
-Every function with ``tid`` and ``team`` is called by all threads of the team at once, and passes the
-same barriers in each.
+Every function with ``tid`` and ``team`` is called by all threads of the team at once, and passes
+the same barriers in each.
 """
 
 from libc.math cimport sqrt

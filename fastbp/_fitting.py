@@ -1,0 +1,81 @@
+"""The epochs of one fit, with callbacks around them."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from reprlib import repr as short
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastbp._training import Trainer
+from fastbp._validation import as_integer, explain
+from fastbp.callbacks import Callback, ProgressBar
+from fastbp.history import History
+
+if TYPE_CHECKING:
+    from fastbp.model import Model
+
+
+def as_callbacks(callbacks: Iterable[Callback], verbose: int) -> list[Callback]:
+    """Return the callbacks, and a progress bar if ``verbose`` is 1."""
+    expected = "Callback objects in a list"
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(explain("callbacks", expected, short(callbacks)))
+    hooks = list(callbacks)
+    for hook in hooks:
+        if not isinstance(hook, Callback):
+            raise TypeError(explain("callbacks", expected, short(hook)))
+    if as_integer(int(verbose) if isinstance(verbose, bool) else verbose, "verbose", 0, 1):
+        hooks.append(ProgressBar())
+    return hooks
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One call of `Model.fit` whose arguments are all in order."""
+
+    model: "Model"
+    trainer: Trainer
+    callbacks: list[Callback]
+    evaluate: Callable[[], dict[str, float]]
+    shuffler: np.random.Generator | None
+    history: History
+
+    @contextmanager
+    def callbacks_around(self, epochs: int) -> Iterator[None]:
+        """Begin all callbacks; end those that have begun, however the fit ends."""
+        with ExitStack() as stack:
+            for callback in self.callbacks:
+                callback.on_fit_begin(self.model, self.history, epochs)
+                stack.callback(callback.on_fit_end, self.model, self.history)
+            yield
+
+    def run(self, epochs: int) -> None:
+        """Train until all epochs are done or a callback stops."""
+        for _ in range(epochs):
+            self._run_epoch()
+            answers = [self._stops(callback) for callback in self.callbacks]
+            if any(answers):
+                break
+
+    def _run_epoch(self) -> None:
+        begun = perf_counter()
+        order = None
+        if self.shuffler is not None:
+            order = self.shuffler.permutation(len(self.trainer.samples))
+        loss = self.trainer.run_epoch(len(self.history) + 1, order, self._on_progress)
+        figures = {"loss": loss} | self.evaluate()
+        self.history.append(figures | {"seconds": perf_counter() - begun})
+
+    def _on_progress(self, share: float) -> None:
+        for callback in self.callbacks:
+            callback.on_progress(self.model, self.history, len(self.history) + share)
+
+    def _stops(self, callback: Callback) -> bool:
+        answer: object = callback.on_epoch_end(self.model, self.history)
+        if answer is not None and not isinstance(answer, bool):
+            name = f"{type(callback).__name__}.on_epoch_end"
+            raise TypeError(explain(name, "to return None, True or False", short(answer)))
+        return bool(answer)

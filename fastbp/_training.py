@@ -1,0 +1,130 @@
+"""One epoch of training, and what lives on between epochs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fastbp import _engine
+from fastbp._memory import aligned_zeros
+from fastbp._validation import Array, Float64
+from fastbp.errors import DivergenceError
+from fastbp.optimizers import Optimizer
+
+_SLICE = 0.05  # seconds of compiled code between two looks at Ctrl-C and the callbacks
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Validated data: ``x`` (n, n_in), labels (n,) or targets (n, n_out), weights (n,) or None."""
+
+    x: Array
+    y: Array
+    weight: Float64 | None
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.x)
+
+    def total_weight(self) -> float:
+        """Return the sum of the weights."""
+        return float(len(self)) if self.weight is None else _engine.sum_float64(self.weight)
+
+    def batch_weights(self, order: npt.NDArray[np.int64] | None, starts: Array) -> Float64:
+        """Return the sum of the weights of each minibatch, given where they start."""
+        if self.weight is None:
+            return np.diff(starts, append=len(self)).astype(np.float64)
+        return np.add.reduceat(self.weight if order is None else self.weight[order], starts)
+
+
+@dataclass
+class OptimizerState:
+    """Moments and clock of an optimizer, which a later fit with an equal one continues."""
+
+    optimizer: Optimizer
+    m: Array | None
+    v: Array | None
+    steps: int = 0
+    epochs: float = 0.0
+
+    @classmethod
+    def start(cls, optimizer: Optimizer, parameters: Array) -> Self:
+        """Return the state before the first update."""
+        size, dtype = parameters.size, parameters.dtype
+        m = aligned_zeros(size, dtype) if optimizer.needs_m else None
+        v = aligned_zeros(size, dtype) if optimizer.needs_v else None
+        return cls(optimizer, m, v)
+
+    def rates(self, n_batches: int) -> Float64:
+        """Return the learning rates of the minibatches of the epoch to come."""
+        batch = np.arange(n_batches, dtype=np.float64)
+        return self.optimizer.rates(self.steps + batch, self.epochs + batch / n_batches)
+
+    def advance(self, n_done: int, n_batches: int) -> None:
+        """Move the clock on by the finished minibatches of an epoch."""
+        self.steps += n_done
+        self.epochs += n_done / n_batches
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What all epochs of one fit share."""
+
+    network: _engine.Network
+    parameters: Array
+    gradient: Array
+    state: OptimizerState
+    samples: Samples
+    batch_size: int
+    l2: float
+
+    def run_epoch(
+        self, number: int, order: npt.NDArray[np.int64] | None, on_progress: Callable[[float], Any]
+    ) -> float:
+        """Update once for each minibatch, taken in ``order``; return the mean loss.
+
+        ``on_progress`` is called about every 50 ms with the finished share of the epoch. Whatever
+        interrupts the epoch, parameters and state are those after the last finished minibatch.
+        """
+        starts = np.arange(0, len(self.samples), self.batch_size)
+        weights = self.samples.batch_weights(order, starts)
+        # a minibatch without weight has neither gradient nor penalty
+        scales = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0)
+        epoch = self._prepare(order, self.state.rates(len(starts)), scales)
+        try:
+            while not epoch.run(_SLICE):
+                on_progress(epoch.batches_done / len(starts))
+        finally:
+            self.state.advance(epoch.batches_done, len(starts))
+        if epoch.status != "ok":
+            batch = epoch.batches_done + (epoch.status == "loss")  # then its update was not made
+            raise DivergenceError(
+                f"the {epoch.status} stopped being finite in epoch {number}, minibatch {batch}; "
+                f"the model keeps its last finite parameters; scale X and y, lower learning_rate "
+                f"or set clip_norm"
+            )
+        return epoch.loss / self.samples.total_weight()
+
+    def _prepare(
+        self, order: npt.NDArray[np.int64] | None, rates: Float64, scales: Float64
+    ) -> _engine.Epoch:
+        state, samples = self.state, self.samples
+        return _engine.Epoch(
+            self.network,
+            self.parameters,
+            self.gradient,
+            state.m,
+            state.v,
+            samples.x,
+            samples.y,
+            samples.weight,
+            order,
+            self.batch_size,
+            rates,
+            scales,
+            state.steps + 1,
+            l2=self.l2,
+            **state.optimizer.engine_settings(),
+        )
