@@ -1,0 +1,228 @@
+"""Epochs of updates: against the oracle, cut anywhere, and without allocating."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nets import cast, make_case, network
+from tolerances import TOLERANCES, largest_error
+
+from fastbp import _engine
+from fastbp._reference import Update, train
+
+UPDATES = {
+    "sgd": Update("sgd"),
+    "momentum": Update("sgd", beta1=0.9, weight_decay=0.03),
+    "nesterov": Update("sgd", beta1=0.9, nesterov=True, l2=0.4),
+    "adam": Update("adam", beta1=0.9, beta2=0.99, eps=1e-3),
+    "adam, decays": Update("adam", beta1=0.9, beta2=0.99, eps=1e-3, weight_decay=0.1, l2=0.4),
+    "adamw": Update("adam", beta1=0.9, beta2=0.99, eps=1e-3, decoupled_decay=0.1),
+    "rmsprop": Update("rmsprop", beta2=0.9, eps=1e-3),
+    "rmsprop, momentum": Update("rmsprop", beta1=0.5, beta2=0.9, eps=1e-3, weight_decay=0.03),
+    "adagrad": Update("adagrad", eps=1e-3, weight_decay=0.03),
+    "clipped": Update("sgd", beta1=0.9, clip_norm=0.05, weight_decay=0.03, l2=0.4),
+    "adam, clipped": Update("adam", beta1=0.9, beta2=0.99, eps=1e-3, clip_norm=0.05, l2=0.4),
+}
+SHAPES = {  # more than 4096 parameters are a second chunk of the norm; 1100 rows a second block
+    "small": ([3, 5, 2], 40, 7),
+    "many parameters": ([70, 65, 9], 70, 33),
+    "large batches": ([90, 40, 30, 4], 1500, 1100),
+}
+every_update = pytest.mark.parametrize("update", UPDATES.values(), ids=UPDATES)
+
+
+class Training:
+    """A case with an optimizer's state, ready for `_engine.Epoch`."""
+
+    def __init__(self, case, update, dtype, batch_size, *, order=None):
+        self.net = network(case.net, dtype)
+        self.p, self.x, self.y, self.weight = cast(case, dtype)
+        self.g, self.m, self.v = (np.zeros_like(self.p) for _ in range(3))
+        self.update, self.batch_size = update, batch_size
+        self.order = np.arange(len(self.x)) if order is None else order
+        starts = np.arange(0, len(self.x), batch_size)
+        self.scales = 1 / np.add.reduceat(self.weight[self.order], starts)
+        self.rates = 0.05 / (1 + np.arange(len(starts)))
+
+    def epoch(self, first_step=1):
+        """Return an epoch over all samples."""
+        settings = self.update._asdict()
+        settings["optimizer"] = _engine.OPTIMIZERS.index(self.update.optimizer)
+        if settings["clip_norm"] == np.inf:
+            settings["clip_norm"] = 0.0
+        return _engine.Epoch(
+            self.net,
+            *(self.p, self.g, self.m, self.v),
+            *(self.x, self.y, self.weight, self.order),
+            *(self.batch_size, self.rates, self.scales, first_step),
+            **settings,
+        )
+
+    def batches(self):
+        """Rows and learning rates for the oracle."""
+        starts = range(0, len(self.x), self.batch_size)
+        rows = [self.order[begin : begin + self.batch_size] for begin in starts]
+        return list(zip(rows, self.rates, strict=True))
+
+
+@every_update
+@pytest.mark.parametrize(("widths", "n", "batch_size"), SHAPES.values(), ids=SHAPES)
+def test_epochs_follow_the_oracle(update, widths, n, batch_size, isa, dtype, threads):
+    case = make_case(widths, "tanh", "squared_error", batch=n, seed=1)
+    order = np.random.default_rng(2).permutation(n)
+    training = Training(case, update, dtype, batch_size, order=order)
+    batches = training.batches()
+    steps = list(train(case.net, update, case.parameters, case[2:], batches * 2))
+    tolerance = TOLERANCES[dtype].trajectory
+    for half in (steps[: len(batches)], steps[len(batches) :]):
+        # the second epoch goes on with the moments, and the rates start again
+        epoch = training.epoch(1 if half[0] is steps[0] else len(batches) + 1)
+        assert epoch.run(60.0)
+        assert (epoch.status, epoch.batches_done) == ("ok", len(batches))
+        losses, _, parameters = zip(*half, strict=True)
+        assert epoch.loss == pytest.approx(sum(losses), rel=tolerance)
+        assert largest_error(training.p, parameters[-1]) <= tolerance
+
+
+@every_update
+def test_an_epoch_cut_at_every_block_gives_the_same_bits(update, isa, dtype, threads):
+    case = make_case([90, 40, 30, 4], "silu", "squared_error", batch=2500, seed=1)
+    whole, cut = (Training(case, update, dtype, 1200) for _ in range(2))
+    assert whole.epoch().run(60.0)
+    epoch, runs = cut.epoch(), 1
+    while not epoch.run(0.0):
+        runs += 1
+    assert runs >= len(cut.rates)
+    assert cut.p.tobytes() == whole.p.tobytes()
+
+
+# Allocations. The end of an epoch may put its arena back into a list; steps may do nothing.
+
+BATCH, FEW, MANY = 30, 10, 100
+END_OF_EPOCH = 1
+
+
+def training_for_allocations(n_batches, dtype="float32"):
+    n = n_batches * BATCH
+    case = make_case([20, 40, 30, 5], "gelu", "softmax_cross_entropy", batch=n, seed=0)
+    return Training(case, UPDATES["adam, clipped"], dtype, BATCH)
+
+
+def python_memory_of_an_epoch(n_batches, dtype):
+    training = training_for_allocations(n_batches, dtype)
+    training.epoch().run(60.0)
+    epoch = training.epoch()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        done = epoch.run(60.0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert done
+    assert epoch.batches_done == n_batches
+    return peak - before
+
+
+def test_steps_allocate_no_python_memory(isa, dtype, threads):
+    few, many = (python_memory_of_an_epoch(n, dtype) for n in (FEW, MANY))
+    assert few == many < 100 * END_OF_EPOCH
+
+
+COUNTER = r"""
+#include <errno.h>
+#include <stddef.h>
+
+void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
+void *__libc_memalign(size_t, size_t);
+
+static int counting;
+static long calls;
+
+static void count(void)
+{
+    if (__atomic_load_n(&counting, __ATOMIC_RELAXED)) {
+        __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
+    }
+}
+
+void *malloc(size_t n) { count(); return __libc_malloc(n); }
+void *calloc(size_t n, size_t size) { count(); return __libc_calloc(n, size); }
+void *realloc(void *p, size_t n) { count(); return __libc_realloc(p, n); }
+void *memalign(size_t unit, size_t n) { count(); return __libc_memalign(unit, n); }
+void *aligned_alloc(size_t unit, size_t n) { count(); return __libc_memalign(unit, n); }
+int posix_memalign(void **p, size_t unit, size_t n)
+{
+    count();
+    *p = __libc_memalign(unit, n);
+    return *p ? 0 : ENOMEM;
+}
+
+void counter_start(void) { calls = 0; counting = 1; }
+long counter_stop(void) { counting = 0; return calls; }
+"""
+
+
+@pytest.fixture(scope="module")
+def counter(tmp_path_factory):
+    """Library to preload, which counts what is asked of the C library's allocator."""
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+    if not compiler or not shutil.which(compiler.split()[0]):
+        pytest.skip("needs a C compiler")
+    if "gnu" not in sysconfig.get_config_var("MULTIARCH"):
+        pytest.skip("counts the calls of glibc's allocator")
+    folder = tmp_path_factory.mktemp("counter")
+    source, library = folder / "counter.c", folder / "counter.so"
+    source.write_text(COUNTER)
+    command = [*compiler.split(), "-shared", "-fPIC", "-O1", "-fno-builtin", str(source)]
+    subprocess.run([*command, "-o", str(library)], check=True)
+    return library
+
+
+def calls_of_an_epoch(n_batches):
+    """In the preloaded process: calls of the allocator while an epoch runs, and for its set-up."""
+    library = ctypes.CDLL(None)
+    start, stop = library.counter_start, library.counter_stop
+    stop.restype = ctypes.c_long
+    training = training_for_allocations(n_batches)
+    start()
+    first = training.epoch()
+    control = stop()
+    first.run(60.0)
+    epoch = training.epoch()
+    start()
+    done = epoch.run(60.0)
+    calls = stop()
+    assert done
+    assert epoch.batches_done == n_batches
+    return calls, control
+
+
+def report_allocations(isa, n_threads):
+    """In the preloaded process: write the calls for few and for many batches."""
+    _engine.use_isa(isa)
+    _engine.set_num_threads(n_threads)
+    _engine.set_thread_grain(0)
+    calls = calls_of_an_epoch(FEW) + calls_of_an_epoch(MANY)
+    sys.stdout.write(" ".join(map(str, calls)))
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_steps_allocate_no_c_memory(n_threads, isa, counter):
+    code = f"import test_steps; test_steps.report_allocations({isa!r}, {n_threads})"
+    folders = [str(Path(__file__).parent), *sys.path]
+    env = os.environ | {"LD_PRELOAD": str(counter), "PYTHONPATH": os.pathsep.join(folders)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True
+    )
+    few, few_control, many, many_control = map(int, done.stdout.split())
+    assert min(few_control, many_control) > 0, "the counter does not count"
+    assert few == many <= END_OF_EPOCH
