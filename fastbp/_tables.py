@@ -179,11 +179,13 @@ def _read_parquet(path: Path, name: str) -> Table:
     try:
         with path.open("rb") as file:
             table = pq.ParquetFile(file).read()
+        table.validate(full=True)  # reading does not look whether texts are UTF-8
+        names = table.column_names
     except OSError as error:
         raise DataError(f"{name}: cannot be read: {error.strerror or error}") from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"{name}: not a Parquet file: {error}") from error
-    return _table(name, table.column_names, table.columns, _row_place(name))
+    return _table(name, names, table.columns, _row_place(name))
 
 
 def _read_npz(path: Path, name: str) -> Table:

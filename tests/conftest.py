@@ -3,6 +3,7 @@
 The modules beside this file (tolerances, nets) are importable from all tests.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from fastbp import _engine
 
 sys.path.insert(0, str(Path(__file__).parent))
+# Tests that start Python in a checkout mean the installed package, not the folder beside them.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 THREADS = (1, 2, 3)
 THREAD_GRAIN = 2e5  # the engine's own

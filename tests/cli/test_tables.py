@@ -226,6 +226,17 @@ def test_damaged_parquet(tmp_path):
             read_table(str(path))
 
 
+@pytest.mark.parametrize("text", [b"red", b"name"], ids=["cell", "column"])
+def test_parquet_with_texts_that_are_not_utf8(tmp_path, text):
+    path = tmp_path / "t.parquet"
+    table = pa.table({"name": ["red", "red"]})
+    # plain, without the Arrow schema, so that the text stands in the file as it is
+    pq.write_table(table, path, compression="none", use_dictionary=False, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(text, b"\xff" * len(text)))
+    with pytest.raises(DataError, match=r"t.parquet: not a Parquet file: "):
+        read_table(str(path))
+
+
 @pytest.mark.parametrize("dtype", ["u1", ">i4", "<i8", "f2", ">f4", "f8", "g", "?"])
 def test_npz_of_any_numbers(tmp_path, dtype):
     x = np.array([[0, 1], [1, 0], [1, 1]]).astype(dtype)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastbp import DivergenceError, Model, SGD
+from fastbp import SGD, DivergenceError, Model
 
 # Threads that see a flag at different times can wait for each other for ever, which a test in this
 # process could not survive.
