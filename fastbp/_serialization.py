@@ -6,7 +6,6 @@ A file is read whole, checked from its header inwards, and never executed: no pi
 import json
 import math
 import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as short
@@ -16,6 +15,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from fastbp._files import replace_file
 from fastbp._validation import Array, explain
 from fastbp.errors import ModelFormatError
 from fastbp.layers import ACTIVATIONS, Dense
@@ -68,7 +68,7 @@ def save(path: str | os.PathLike[str], contents: ModelFile) -> None:
     data = safetensors.numpy.save(tensors, {_KEY: json.dumps(config, allow_nan=False)})
     if int.from_bytes(data[:8], "little") > _LONGEST_HEADER:
         raise ValueError(explain("metadata", f"less than {_LONGEST_HEADER} bytes", "more"))
-    _replace(Path(os.path.realpath(path)), data)
+    replace_file(path, data)
 
 
 def _checked_metadata(metadata: object) -> dict[str, Any]:
@@ -80,32 +80,6 @@ def _checked_metadata(metadata: object) -> dict[str, Any]:
         expected = "a dict that JSON gives back unchanged (text keys, lists, no tuples)"
         raise ValueError(explain("metadata", expected, short(metadata)))
     return same
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Put ``data`` into the file at ``path`` in one piece, whatever happens meanwhile."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink()
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name survive a power cut, where folders can be opened for that."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 # ----------------------------------------------------------------------------------------- loading

@@ -92,7 +92,7 @@ class History:
             for name, values in self.metrics.items():
                 lines += right.plot(self.epochs, values, "C2--", label=name)
                 right.set_ylabel(name)
-        ax.legend(handles=lines)
+        ax.legend(handles=lines, loc="center right")
         return ax
 
     def __repr__(self) -> str:

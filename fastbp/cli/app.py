@@ -28,10 +28,10 @@ app = typer.Typer(
 def train(
     data: options.Data = "digits",
     target: options.Target = None,
-    hidden: options.Hidden = "128,64",
+    hidden: options.Hidden = "256,128",
     activation: options.Activation = "relu",
     epochs: options.Epochs = 60,
-    batch_size: options.BatchSize = 64,
+    batch_size: options.BatchSize = 32,
     optimizer: options.OptimizerName = "adam",
     learning_rate: options.LearningRate = None,
     validation: options.Validation = 0.2,

@@ -8,7 +8,8 @@ from pathlib import Path
 import typer
 from matplotlib.figure import Figure
 
-from fastbp import History, _serialization
+from fastbp import History
+from fastbp._files import replace_file
 from fastbp._tables import printable
 
 
@@ -38,14 +39,9 @@ def write_learning_curve(history: History, path: Path) -> None:
     history.plot(figure.add_subplot())
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
-    _replace(path, picture.getvalue())
+    replace_file(path, picture.getvalue())
 
 
 def write_text(text: str, path: Path) -> None:
     """Write a text file in UTF-8."""
-    _replace(path, text.encode())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    # the file that a link points to, not the link
-    _serialization._replace(Path(os.path.realpath(path)), data)
+    replace_file(path, text.encode())

@@ -388,3 +388,13 @@ def test_no_prefix_of_a_file_loads(tmp_path, saved):
     *_, data = saved
     for length in range(0, len(data), 7):
         assert "not a fastbp model" in load_error(tmp_path, data[:length])
+
+
+def test_save_replaces_regular_files_only(tmp_path):
+    """A folder, device or pipe at the path stays what it is."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="not a regular file"):
+        fastbp.Model([2, 1], loss="squared_error").save(pipe)
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
