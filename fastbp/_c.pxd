@@ -14,6 +14,11 @@ cdef extern from "fastbp/fastbp.h" nogil:
         FBP_N_OPTIMIZERS
         FBP_N_DTYPES
 
+    const char *fbp_activation_name(int code)
+    const char *fbp_loss_name(int code)
+    const char *fbp_optimizer_name(int code)
+    const char *fbp_dtype_name(int code)
+
     ctypedef struct fbp_layer:
         int64_t n_in, n_out
         int activation

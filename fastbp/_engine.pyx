@@ -38,18 +38,10 @@ cdef extern from "<stdlib.h>" nogil:
     void *aligned_alloc(size_t alignment, size_t size)
 
 
-ACTIVATIONS = (
-    "identity", "relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "softsign", "softplus",
-    "gelu", "silu", "mish",
-)
-LOSSES = (
-    "squared_error", "absolute_error", "huber", "pinball", "poisson", "binary_cross_entropy",
-    "softmax_cross_entropy",
-)
-OPTIMIZERS = ("sgd", "adam", "rmsprop", "adagrad")
-X_DTYPES = (
-    "float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
-)
+ACTIVATIONS = tuple([fbp_activation_name(code).decode() for code in range(FBP_N_ACTIVATIONS)])
+LOSSES = tuple([fbp_loss_name(code).decode() for code in range(FBP_N_LOSSES)])
+OPTIMIZERS = tuple([fbp_optimizer_name(code).decode() for code in range(FBP_N_OPTIMIZERS)])
+X_DTYPES = tuple([fbp_dtype_name(code).decode() for code in range(FBP_N_DTYPES)])
 
 
 # --------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-/* Which kernel tables exist and which of them this machine can run.
+/* The names of codes; which kernel tables exist, and which of them this machine can run.
  *
  * __builtin_cpu_supports of gcc and clang reads cpuid and, for AVX and AVX-512, the state that
  * the operating system saves (xgetbv), so a table is offered only where its registers survive a
@@ -46,4 +46,30 @@ int fbp_isa_supported(const fbp_isa *isa)
     }
 #endif
     return isa == &fbp_isa_generic;
+}
+
+#define FBP_NAME(code, name) name,
+static const char *const ACTIVATION_NAMES[] = {FBP_ACTIVATIONS(FBP_NAME)};
+static const char *const LOSS_NAMES[] = {FBP_LOSSES(FBP_NAME)};
+static const char *const OPTIMIZER_NAMES[] = {FBP_OPTIMIZERS(FBP_NAME)};
+static const char *const DTYPE_NAMES[] = {FBP_DTYPES(FBP_NAME)};
+
+const char *fbp_activation_name(int code)
+{
+    return ACTIVATION_NAMES[code];
+}
+
+const char *fbp_loss_name(int code)
+{
+    return LOSS_NAMES[code];
+}
+
+const char *fbp_optimizer_name(int code)
+{
+    return OPTIMIZER_NAMES[code];
+}
+
+const char *fbp_dtype_name(int code)
+{
+    return DTYPE_NAMES[code];
 }

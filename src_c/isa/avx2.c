@@ -1,6 +1,7 @@
 /* AVX2 with FMA: 16 registers of 256 bits. */
 #define FBP_ISA avx2
 #define FBP_ISA_NAME "avx2"
+#define FBP_SIMD "../simd/avx2.h"
 #define FBP_VBYTES 32
 #define FBP_MR_1 12
 #define FBP_MR_2 6

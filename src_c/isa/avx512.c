@@ -1,6 +1,7 @@
 /* AVX-512 (F, BW, DQ, VL): 32 registers of 512 bits. */
 #define FBP_ISA avx512
 #define FBP_ISA_NAME "avx512"
+#define FBP_SIMD "../simd/avx512.h"
 #define FBP_VBYTES 64
 #define FBP_MR_1 16
 #define FBP_MR_2 12

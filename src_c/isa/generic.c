@@ -1,6 +1,7 @@
 /* Plain C on 128-bit vectors: any target, SSE2 on x86-64, NEON on arm64. Tiles for 16 registers. */
 #define FBP_ISA generic
 #define FBP_ISA_NAME "generic"
+#define FBP_SIMD "../simd/portable.h"
 #define FBP_VBYTES 16
 #define FBP_MR_1 8
 #define FBP_MR_2 6

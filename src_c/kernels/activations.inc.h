@@ -169,20 +169,9 @@ static FBP_INLINE void FBP_K(activate_switch)(int activation, double alpha, int6
                                               const real *z, real *a, real *slope)
 {
     switch (activation) {
-#define FBP_CASE(name)                                                                             \
-    case name: FBP_K(activate_as)(name, alpha, n, z, a, slope); break;
-        FBP_CASE(FBP_IDENTITY)
-        FBP_CASE(FBP_RELU)
-        FBP_CASE(FBP_LEAKY_RELU)
-        FBP_CASE(FBP_ELU)
-        FBP_CASE(FBP_SELU)
-        FBP_CASE(FBP_SIGMOID)
-        FBP_CASE(FBP_TANH)
-        FBP_CASE(FBP_SOFTSIGN)
-        FBP_CASE(FBP_SOFTPLUS)
-        FBP_CASE(FBP_GELU)
-        FBP_CASE(FBP_SILU)
-        FBP_CASE(FBP_MISH)
+#define FBP_CASE(code, name)                                                                       \
+    case code: FBP_K(activate_as)(code, alpha, n, z, a, slope); break;
+        FBP_ACTIVATIONS(FBP_CASE)
 #undef FBP_CASE
     default: break;
     }

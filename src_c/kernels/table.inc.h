@@ -1,21 +1,13 @@
-/* The kernel table of one ISA: everything above, included once per dtype. isa/<isa>.c defines
- * FBP_ISA, its name FBP_ISA_NAME, FBP_VBYTES and the tile heights FBP_MR_1 .. FBP_MR_4, and
- * includes this. */
+/* The kernel table of one ISA: all kernels, included once per dtype. isa/<isa>.c defines
+ * FBP_ISA, its name FBP_ISA_NAME, its vector shim FBP_SIMD, FBP_VBYTES and the tile heights
+ * FBP_MR_1 .. FBP_MR_4, and includes this. */
 
 #include <string.h>
 
 #include "fastbp/fastbp.h"
 #include "../simd/vec.h"
 #include "sizes.h"
-
-#if defined(__AVX512F__) && FBP_VBYTES == 64
-#include "../simd/avx512.h"
-#elif defined(__AVX2__) && FBP_VBYTES == 32
-#include "../simd/avx2.h"
-#else
-#include "../simd/portable.h"
-#endif
-
+#include FBP_SIMD
 #include "vmath.h"
 
 #define FBP_SFX f64

@@ -11,21 +11,61 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum fbp_activation {
-    FBP_IDENTITY,
-    FBP_RELU,
-    FBP_LEAKY_RELU, /* alpha: slope for z <= 0 */
-    FBP_ELU,        /* alpha: -limit for z -> -inf */
-    FBP_SELU,
-    FBP_SIGMOID,
-    FBP_TANH,
-    FBP_SOFTSIGN,
-    FBP_SOFTPLUS,
-    FBP_GELU,
-    FBP_SILU,
-    FBP_MISH,
-    FBP_N_ACTIVATIONS
-};
+/* Codes and names. Python has the names in the order of the codes, from here. */
+#define FBP_ACTIVATIONS(X)                                                                         \
+    X(FBP_IDENTITY, "identity")                                                                    \
+    X(FBP_RELU, "relu")                                                                            \
+    X(FBP_LEAKY_RELU, "leaky_relu") /* alpha: slope for z <= 0 */                                  \
+    X(FBP_ELU, "elu")               /* alpha: -limit for z -> -inf */                              \
+    X(FBP_SELU, "selu")                                                                            \
+    X(FBP_SIGMOID, "sigmoid")                                                                      \
+    X(FBP_TANH, "tanh")                                                                            \
+    X(FBP_SOFTSIGN, "softsign")                                                                    \
+    X(FBP_SOFTPLUS, "softplus") /* from here on sigma'(z) is stored: fbp_keeps_slope */            \
+    X(FBP_GELU, "gelu")                                                                            \
+    X(FBP_SILU, "silu")                                                                            \
+    X(FBP_MISH, "mish")
+
+#define FBP_LOSSES(X)                                                                              \
+    X(FBP_SQUARED_ERROR, "squared_error")                                                          \
+    X(FBP_ABSOLUTE_ERROR, "absolute_error")                                                        \
+    X(FBP_HUBER, "huber")     /* parameters[j]: delta */                                           \
+    X(FBP_PINBALL, "pinball") /* parameters[j]: quantile of output j */                            \
+    X(FBP_POISSON, "poisson")                                                                      \
+    X(FBP_BINARY_CROSS_ENTROPY, "binary_cross_entropy")                                            \
+    X(FBP_SOFTMAX_CROSS_ENTROPY, "softmax_cross_entropy")
+
+#define FBP_OPTIMIZERS(X)                                                                          \
+    X(FBP_SGD, "sgd")                                                                              \
+    X(FBP_ADAM, "adam")                                                                            \
+    X(FBP_RMSPROP, "rmsprop")                                                                      \
+    X(FBP_ADAGRAD, "adagrad")
+
+/* element types of the caller's X */
+#define FBP_DTYPES(X)                                                                              \
+    X(FBP_F32, "float32")                                                                          \
+    X(FBP_F64, "float64")                                                                          \
+    X(FBP_I8, "int8")                                                                              \
+    X(FBP_U8, "uint8")                                                                             \
+    X(FBP_I16, "int16")                                                                            \
+    X(FBP_U16, "uint16")                                                                           \
+    X(FBP_I32, "int32")                                                                            \
+    X(FBP_U32, "uint32")                                                                           \
+    X(FBP_I64, "int64")                                                                            \
+    X(FBP_U64, "uint64")
+
+#define FBP_CODE(code, name) code,
+enum fbp_activation { FBP_ACTIVATIONS(FBP_CODE) FBP_N_ACTIVATIONS };
+enum fbp_loss { FBP_LOSSES(FBP_CODE) FBP_N_LOSSES };
+enum fbp_optimizer { FBP_OPTIMIZERS(FBP_CODE) FBP_N_OPTIMIZERS };
+enum fbp_dtype { FBP_DTYPES(FBP_CODE) FBP_N_DTYPES };
+#undef FBP_CODE
+
+/* The name of a code of enum fbp_activation, fbp_loss, fbp_optimizer, fbp_dtype */
+const char *fbp_activation_name(int code);
+const char *fbp_loss_name(int code);
+const char *fbp_optimizer_name(int code);
+const char *fbp_dtype_name(int code);
 
 /* The activations whose derivative is not had cheaply and exactly from the output alone: the
  * forward pass stores sigma'(z) ("slope") for them. */
@@ -33,34 +73,6 @@ static inline int fbp_keeps_slope(int activation)
 {
     return activation >= FBP_SOFTPLUS;
 }
-
-enum fbp_loss {
-    FBP_SQUARED_ERROR,
-    FBP_ABSOLUTE_ERROR,
-    FBP_HUBER,   /* parameters[j]: delta */
-    FBP_PINBALL, /* parameters[j]: quantile of output j */
-    FBP_POISSON,
-    FBP_BINARY_CROSS_ENTROPY,
-    FBP_SOFTMAX_CROSS_ENTROPY,
-    FBP_N_LOSSES
-};
-
-enum fbp_optimizer { FBP_SGD, FBP_ADAM, FBP_RMSPROP, FBP_ADAGRAD, FBP_N_OPTIMIZERS };
-
-/* element type of the caller's X */
-enum fbp_dtype {
-    FBP_F32,
-    FBP_F64,
-    FBP_I8,
-    FBP_U8,
-    FBP_I16,
-    FBP_U16,
-    FBP_I32,
-    FBP_U32,
-    FBP_I64,
-    FBP_U64,
-    FBP_N_DTYPES
-};
 
 enum fbp_status { FBP_OK, FBP_TOO_LARGE };
 
