@@ -196,6 +196,10 @@ def sum_float64(const double[::1] values):
 # --------------------------------------------------------------------------------------------------
 # Network: sizes, and a pool of arenas
 
+cdef enum:
+    MOST_ARENAS = 4  # kept for the next pass; more only while passes run at once
+
+
 cdef class Arena:
     """Scratch memory for one pass at a time, laid out by a plan."""
 
@@ -280,15 +284,22 @@ cdef class Network:
         return <int>max(1.0, min(worth, <double>min(<int64_t>_num_threads, rows)))
 
     cdef Arena take(self, int64_t rows, int threads):
-        """An arena from the pool, or a new one where none fits."""
+        """An arena from the pool that is large enough, or a new one."""
         cdef Arena arena
         cdef int64_t block = self.block_for(rows)
-        while self.pool:
-            arena = self.pool.pop()
-            if (arena.kernels == kernels_of("", self.itemsize) and arena.plan.block == block
-                    and arena.plan.threads == threads):
+        cdef const fbp_kernels *kernels = kernels_of("", self.itemsize)
+        for arena in self.pool:
+            if (arena.kernels == kernels and arena.plan.block >= block
+                    and arena.plan.threads >= threads):
+                self.pool.remove(arena)
                 return arena
         return Arena(self, block, threads)
+
+    cdef int give_back(self, Arena arena) except -1:
+        self.pool.append(arena)
+        if len(self.pool) > MOST_ARENAS:
+            del self.pool[0]
+        return 0
 
     cdef Pass start(self, Arena arena, Buffer parameters, Samples samples) noexcept:
         cdef Pass t
@@ -330,7 +341,7 @@ cdef class Network:
         else:
             with nogil, parallel(num_threads=threads):
                 rows_worker(t_ptr, what, n, results, threadid(), fbp_team_size())
-        self.pool.append(arena)
+        self.give_back(arena)
         return 0
 
     def gradient(self, parameters, x, y, weight, out):
@@ -410,6 +421,6 @@ cdef class Epoch:
         PyErr_CheckSignals()
         done = e.cursor >= e.n or e.bad_loss or e.bad_parameters
         if done and self.arena is not None:
-            self.network.pool.append(self.arena)
+            self.network.give_back(self.arena)
             self.arena = None
         return bool(done)
