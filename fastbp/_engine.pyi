@@ -34,8 +34,11 @@ def default_threads() -> int:
 
 def get_num_threads() -> int: ...
 def set_num_threads(n: int) -> None: ...
+def get_thread_grain() -> float:
+    """Floating-point operations between two barriers that pay for a thread."""
+
 def set_thread_grain(flops: float) -> None:
-    """Set the work that pays for a thread more; 0: always the full team, to test it."""
+    """Set that number; 0: always the full team, to test it."""
 
 def first_nonfinite(x: Array) -> tuple[int, int] | None:
     """Row and column of the first NaN or infinity of a 2-d ``x``."""

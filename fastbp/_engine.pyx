@@ -49,8 +49,9 @@ X_DTYPES = tuple([fbp_dtype_name(code).decode() for code in range(FBP_N_DTYPES)]
 
 cdef str _isa = ""
 cdef int _num_threads = fbp_openmp_threads()
-# Below this many floating-point operations a thread more costs more, in barriers, than it saves.
-cdef double _thread_grain = 2e5
+# Floating-point operations between two barriers that pay for a thread. Measured on two cores: with
+# half of it, two threads were slower than one on nets 32 to 64 wide.
+cdef double _thread_grain = 1.5e6
 
 
 cdef const fbp_isa *find_isa(str name) except NULL:
@@ -110,6 +111,10 @@ def get_num_threads():
 def set_num_threads(int n):
     global _num_threads
     _num_threads = n
+
+
+def get_thread_grain():
+    return _thread_grain
 
 
 def set_thread_grain(double flops):

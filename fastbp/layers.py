@@ -31,7 +31,7 @@ class Activation(NamedSpec):
     ----------
     name : str
         ``identity``, ``relu``, ``selu``, ``sigmoid``, ``tanh``, ``softsign``, ``softplus``,
-        ``gelu`` (by erf), ``silu`` or ``mish``. At a kink the derivative is 0.
+        ``gelu`` (by erf), ``silu`` or ``mish``. At 0 the derivative of ``relu`` is 0.
     """
 
     name: Annotated[str, one_of(_PLAIN)]

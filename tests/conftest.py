@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 os.environ["PYTHONSAFEPATH"] = "1"
 
 THREADS = (1, 2, 3)
-THREAD_GRAIN = 2e5  # the engine's own
 
 
 def pytest_addoption(parser):
@@ -51,10 +50,11 @@ def mnist(request):
 def engine():
     """The compiled core, whose settings are put back afterwards."""
     isa, threads = _engine.get_isa(), _engine.get_num_threads()
+    grain = _engine.get_thread_grain()
     yield _engine
     _engine.use_isa(isa)
     _engine.set_num_threads(threads)
-    _engine.set_thread_grain(THREAD_GRAIN)
+    _engine.set_thread_grain(grain)
 
 
 @pytest.fixture(params=_engine.isas())
