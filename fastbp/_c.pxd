@@ -1,6 +1,6 @@
 """What Cython needs of src_c/include/fastbp/fastbp.h, which documents it."""
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 
 cdef extern from "fastbp/fastbp.h" nogil:
@@ -24,7 +24,7 @@ cdef extern from "fastbp/fastbp.h" nogil:
         int activation
         double alpha
         int64_t p_w, p_b
-        int64_t ld
+        int64_t ld, ld_wt
         size_t wt
         size_t a, slope, dz
         size_t x_rows, dz_rows
@@ -68,7 +68,6 @@ cdef extern from "fastbp/fastbp.h" nogil:
         size_t size
 
     ctypedef struct fbp_kernels:
-        size_t itemsize
         size_t scratch_size
         int tile_rows
         void (*load_rows)(const fbp_samples *s, int64_t row0, int64_t n_rows, int64_t n_in,
@@ -77,9 +76,9 @@ cdef extern from "fastbp/fastbp.h" nogil:
                           const void *b, int64_t n_out, int activation, double alpha, void *a,
                           void *slope, int64_t ld, fbp_scratch scratch) noexcept nogil
         void (*dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int64_t n_out,
-                             const void *wt, int64_t n_in, int activation, double alpha,
-                             const void *a, const void *slope, void *dz_below, int64_t ld,
-                             fbp_scratch scratch) noexcept nogil
+                             const void *wt, int64_t ld_wt, int64_t n_in, int activation,
+                             double alpha, const void *a, const void *slope, void *dz_below,
+                             int64_t ld, fbp_scratch scratch) noexcept nogil
         void (*dense_bwd_dw)(const void *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
                              const void *dz, int64_t ld, int64_t n_out, int accumulate, void *dw,
                              fbp_scratch scratch) noexcept nogil
@@ -93,8 +92,8 @@ cdef extern from "fastbp/fastbp.h" nogil:
         int (*update)(const fbp_update *u, int64_t n, void *p, const void *g, void *m,
                       void *v) noexcept nogil
         double (*sum_of_squares)(const void *g, int64_t n) noexcept nogil
-        void (*transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_in, int64_t n_out,
-                          void *wt) noexcept nogil
+        void (*transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_out, void *wt,
+                          int64_t ld_wt) noexcept nogil
         void (*activate)(int activation, double alpha, int64_t n, const void *z, void *a,
                          void *slope) noexcept nogil
         void (*times_slope)(int activation, double alpha, int64_t n, const void *a,
@@ -111,8 +110,6 @@ cdef extern from "fastbp/fastbp.h" nogil:
     const fbp_isa *fbp_isa_at(int i)
     int fbp_isa_supported(const fbp_isa *isa)
 
-    int fbp_keeps_slope(int activation)
-
     uint64_t fbp_denormals_flush()
     void fbp_denormals_restore(uint64_t saved)
     double fbp_power(double beta, int64_t t)
@@ -128,6 +125,7 @@ cdef extern from "fastbp/fastbp.h" nogil:
     void fbp_barrier_wait(fbp_barrier *barrier, int team)
     void fbp_raise_flag(int *flag)
 
+    int fbp_survive_fork()
     const char *fbp_compiler()
     int fbp_openmp_version()
     int fbp_openmp_threads()

@@ -22,15 +22,14 @@ X_DTYPES: Final[tuple[str, ...]]
 def isas() -> tuple[str, ...]:
     """Names of the kernel tables that this machine can run, best first."""
 
-def get_isa() -> str: ...
+def get_isa() -> str:
+    """Name of the kernel table in use; ValueError (as in every pass) if ``FASTBP_ISA`` is wrong."""
+
 def use_isa(name: str | None) -> None:
     """Choose a kernel table; None takes ``FASTBP_ISA`` or else the best. ValueError otherwise."""
 
 def build_info() -> dict[str, Any]:
     """``compiler`` (str) and ``openmp`` (int: the _OPENMP date, 0 in a serial build)."""
-
-def default_threads() -> int:
-    """Threads that OpenMP would use."""
 
 def get_num_threads() -> int: ...
 def set_num_threads(n: int) -> None: ...

@@ -1,7 +1,7 @@
-"""The loops of fastbp: layers, row blocks, minibatches; the only OpenMP.
+"""The loops of fastbp: layers, row blocks, minibatches; the only parallel regions.
 
-The arithmetic is in src_c (kernels on one thread, rows in, rows out); what a pass means, and all
-validation, is in model.py. Signatures and contracts for Python are in _engine.pyi.
+The arithmetic is in src_c (kernels on one thread, rows in, rows out); arguments are validated in
+Python, before they come here. Signatures and contracts are in _engine.pyi.
 
 How threads share the work, with the same bits at any number of them:
 
@@ -47,7 +47,7 @@ X_DTYPES = tuple([fbp_dtype_name(code).decode() for code in range(FBP_N_DTYPES)]
 # --------------------------------------------------------------------------------------------------
 # Settings of the process: kernel table and threads
 
-cdef str _isa = ""
+cdef str _isa = ""  # none yet: chosen when first needed
 cdef int _num_threads = fbp_openmp_threads()
 # Floating-point operations between two barriers that pay for a thread. Measured on two cores: with
 # half of it, two threads were slower than one on nets 32 to 64 wide.
@@ -68,7 +68,7 @@ cdef const fbp_isa *find_isa(str name) except NULL:
 
 cdef const fbp_kernels *kernels_of(str isa, size_t itemsize) except NULL:
     """The kernels for float32 (itemsize 4) or float64 (8) of a table; "" is the chosen one."""
-    cdef const fbp_isa *table = find_isa(isa or _isa)
+    cdef const fbp_isa *table = find_isa(isa or get_isa())
     return table.f32 if itemsize == sizeof(float) else table.f64
 
 
@@ -83,6 +83,8 @@ def isas():
 
 
 def get_isa():
+    if not _isa:
+        use_isa(None)
     return _isa
 
 
@@ -93,15 +95,8 @@ def use_isa(name):
     _isa = chosen
 
 
-use_isa(None)
-
-
 def build_info():
     return {"compiler": fbp_compiler().decode(), "openmp": fbp_openmp_version()}
-
-
-def default_threads():
-    return fbp_openmp_threads()
 
 
 def get_num_threads():
@@ -120,6 +115,10 @@ def get_thread_grain():
 def set_thread_grain(double flops):
     global _thread_grain
     _thread_grain = flops
+
+
+if fbp_survive_fork() != 0:
+    raise MemoryError("could not register what makes forks safe")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -226,7 +225,9 @@ cdef class Arena:
             raise OverflowError("the network is too large for this machine's address space")
         self.memory = <char *>aligned_alloc(FBP_ALIGN, self.plan.size)
         if self.memory == NULL:
-            raise MemoryError(f"{self.plan.size} bytes for activations and deltas")
+            raise MemoryError(
+                f"{self.plan.size} bytes for activations and deltas; make the network smaller"
+            )
         for l in range(network.n_layers):
             self.point_layer(l)
 
@@ -284,6 +285,7 @@ cdef class Network:
 
     cdef int team_for(self, int64_t rows) noexcept:
         """Threads that pay for `rows` rows between two barriers."""
+        # forward, dz and dw: three products of a multiplication and an addition per weight and row
         cdef double flops = 6.0 * <double>self.n_parameters * <double>rows
         cdef double worth = flops / _thread_grain if _thread_grain > 0 else <double>rows
         return <int>max(1.0, min(worth, <double>min(<int64_t>_num_threads, rows)))
@@ -358,7 +360,7 @@ cdef class Network:
 
 
 # --------------------------------------------------------------------------------------------------
-# Epoch: minibatches with updates (or, without an optimiser, the gradient of one batch)
+# Epoch: minibatches with updates (or, without an optimizer, the gradient of one batch)
 
 cdef class Epoch:
     cdef EpochState state
@@ -385,10 +387,10 @@ cdef class Epoch:
         self.threads = network.team_for(network.block_for(batch))
         self.arena = network.take(batch, self.threads)
         memset(e, 0, sizeof(EpochState))
-        e.p = network.start(self.arena, p, self.samples)
+        e.run = network.start(self.arena, p, self.samples)
         e.n = self.samples.n
         e.batch_size = batch_size
-        e.theta, e.g, e.m, e.v = p.data(), g.data(), mb.data(), vb.data()
+        e.p, e.g, e.m, e.v = p.data(), g.data(), mb.data(), vb.data()
         e.rates, e.scales = <const double *>r.data(), <const double *>s.data()
         e.update.kind = optimizer
         e.update.nesterov = nesterov

@@ -11,10 +11,15 @@ from fastbp._c cimport *
 from fastbp._pass cimport *
 
 
+cdef enum:
+    CHUNK_BYTES = 1 << 18
+    CHUNK_TILES = 10  # at least, so that packing dz for a chunk is little beside the product
+
+
 cdef struct EpochState:
-    Pass p
+    Pass run
     int64_t n, batch_size, cursor  # cursor: the next row; everything before it is done
-    char *theta
+    char *p
     char *g
     char *m
     char *v
@@ -31,28 +36,32 @@ cdef struct EpochState:
 cdef inline int block_rows(EpochState *e, int64_t row0, int64_t n, int tid,
                            int team) noexcept nogil:
     """Forward, loss and backward of this thread's share of a block; 1 if the losses are finite."""
-    cdef int unit = e.p.kernels.tile_rows
+    cdef int unit = e.run.kernels.tile_rows
     cdef int64_t at = share(n, unit, tid, team), end = share(n, unit, tid + 1, team)
     cdef int finite
     if at == end:
         return 1
-    forward(&e.p, row0 + at, at, end - at, True, tid)
-    finite = losses(&e.p, row0 + at, at, end - at)
-    backward(&e.p, at, end - at, tid)
+    forward(&e.run, row0 + at, at, end - at, True, tid)
+    finite = losses(&e.run, row0 + at, at, end - at)
+    backward(&e.run, at, end - at, tid)
     return finite
 
 
-cdef inline void update_range(EpochState *e, const fbp_update *u, int64_t begin,
-                              int64_t n) noexcept nogil:
-    cdef size_t offset = <size_t>begin * e.p.plan.itemsize
-    if not e.p.kernels.update(u, n, e.theta + offset, e.g + offset,
-                              e.m + offset if e.m != NULL else NULL,
+cdef inline char *gradient_at(EpochState *e, int64_t parameter) noexcept nogil:
+    return e.g + <size_t>parameter * e.run.plan.itemsize
+
+
+cdef inline void update_range(EpochState *e, const fbp_update *u, int64_t begin, int64_t n,
+                              const char *g) noexcept nogil:
+    """Update parameters begin .. begin+n by their gradient g."""
+    cdef size_t offset = <size_t>begin * e.run.plan.itemsize
+    if not e.run.kernels.update(u, n, e.p + offset, g, e.m + offset if e.m != NULL else NULL,
                               e.v + offset if e.v != NULL else NULL):
         fbp_raise_flag(&e.bad_parameters)
 
 
 cdef inline fbp_update update_of(const EpochState *e, int64_t batch, double shrink) noexcept nogil:
-    """The optimiser's step for a minibatch; shrink is the factor of gradient clipping."""
+    """The optimizer's step for a minibatch; shrink is the factor of gradient clipping."""
     cdef fbp_update u = e.update
     cdef int64_t t = e.first_step + batch
     u.rate = e.rates[batch]
@@ -64,70 +73,100 @@ cdef inline fbp_update update_of(const EpochState *e, int64_t batch, double shri
     return u
 
 
-cdef inline void update_layer(EpochState *e, int l, int64_t batch, double shrink, int tid,
-                              int team) noexcept nogil:
-    """Update this thread's share of a layer's parameters, and its part of the transposed copy."""
-    cdef const fbp_layer *layer = &e.p.layers[l]
-    cdef int unit = e.p.kernels.tile_rows
-    cdef int64_t i0 = share(layer.n_in, unit, tid, team)
-    cdef int64_t i1 = share(layer.n_in, unit, tid + 1, team)
-    cdef fbp_update u = update_of(e, batch, shrink)
-    if l % team == tid:
-        update_range(e, &u, layer.p_b, layer.n_out)
-    u.weight_decay += e.l2 * e.scales[batch]
-    update_range(e, &u, layer.p_w + i0 * layer.n_out, (i1 - i0) * layer.n_out)
+cdef inline void update_biases(EpochState *e, int l, const fbp_update *u) noexcept nogil:
+    cdef const fbp_layer *layer = &e.run.layers[l]
+    update_range(e, u, layer.p_b, layer.n_out, gradient_at(e, layer.p_b))
+
+
+cdef inline void update_rows(EpochState *e, int l, int64_t batch, const fbp_update *u, int64_t i0,
+                             int64_t i1, const char *dw) noexcept nogil:
+    """Update rows i0 .. i1 of a layer's weights by dw, and their part of the transposed copy."""
+    cdef const fbp_layer *layer = &e.run.layers[l]
+    cdef fbp_update with_l2 = u[0]
+    with_l2.weight_decay += e.l2 * e.scales[batch]
+    update_range(e, &with_l2, layer.p_w + i0 * layer.n_out, (i1 - i0) * layer.n_out, dw)
     if l > 0:
-        e.p.kernels.transpose(weights_of(&e.p, l), i0, i1, layer.n_in, layer.n_out,
-                              e.p.arena + layer.wt)
+        e.run.kernels.transpose(weights_of(&e.run, l), i0, i1, layer.n_out, e.run.arena + layer.wt,
+                              layer.ld_wt)
 
 
-cdef inline void layer_gradient(EpochState *e, int l, int64_t n, bint accumulate, int tid,
-                                int team) noexcept nogil:
-    """This thread's share of a layer's dw and db, over the n rows of the block."""
-    cdef const Pass *t = &e.p
-    cdef const fbp_layer *layer = &t.layers[l]
-    cdef int unit = t.kernels.tile_rows
-    cdef char *dz = t.arena + layer.dz
-    cdef int64_t i0 = share(layer.n_in, unit, tid, team)
-    cdef int64_t i1 = share(layer.n_in, unit, tid + 1, team)
+cdef inline int64_t chunk_of(const EpochState *e, const fbp_layer *layer) noexcept nogil:
+    """Rows of dw that are still in the L2 cache when they are used to update."""
+    cdef int64_t unit = e.run.kernels.tile_rows
+    cdef int64_t row = layer.n_out * <int64_t>e.run.plan.itemsize
+    return max(CHUNK_BYTES // row // unit, <int64_t>CHUNK_TILES) * unit
+
+
+cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t n, bint first,
+                            const fbp_update *u, int tid, int team) noexcept nogil:
+    """This thread's share of a layer's dw and db over the n rows of the block; updates if u."""
+    cdef const fbp_layer *layer = &e.run.layers[l]
+    cdef int unit = e.run.kernels.tile_rows
+    cdef int64_t i = share(layer.n_in, unit, tid, team)
+    cdef int64_t end = share(layer.n_in, unit, tid + 1, team)
+    cdef int64_t chunk = end - i if u == NULL else chunk_of(e, layer), next_i
+    # A gradient that is used at once and not wanted otherwise goes to one place, chunk after chunk.
+    cdef bint reuse = first and u != NULL
+    cdef char *dz = e.run.arena + layer.dz
+    cdef char *dw = gradient_at(e, layer.p_w + i * layer.n_out)
     if l % team == tid:
-        t.kernels.dense_bwd_db(dz, layer.ld, n, layer.n_out, accumulate,
-                               e.g + <size_t>layer.p_b * t.plan.itemsize)
-    if i0 < i1:
-        t.kernels.dense_bwd_dw(x_rows(t, l), n, i0, i1, dz, layer.ld, layer.n_out, accumulate,
-                               e.g + <size_t>layer.p_w * t.plan.itemsize, scratch_of(t, tid))
+        e.run.kernels.dense_bwd_db(dz, layer.ld, n, layer.n_out, not first,
+                                 gradient_at(e, layer.p_b))
+        if u != NULL:
+            update_biases(e, l, u)
+    while i < end:
+        next_i = min(i + chunk, end)
+        e.run.kernels.dense_bwd_dw(x_rows(&e.run, l), n, i, next_i, dz, layer.ld, layer.n_out,
+                                 not first, dw, scratch_of(&e.run, tid))
+        if u != NULL:
+            update_rows(e, l, batch, u, i, next_i, dw)
+        i = next_i
+        if not reuse:
+            dw = gradient_at(e, layer.p_w + i * layer.n_out)
 
 
 cdef inline double clipping(EpochState *e, int64_t batch, int tid, int team) noexcept nogil:
     """Factor that brings the mean gradient's norm down to clip_norm. Has two barriers."""
-    cdef double *norms = <double *>(e.p.arena + e.p.plan.norms)
-    cdef int64_t n = e.p.plan.n_norms, i, begin
+    cdef double *norms = <double *>(e.run.arena + e.run.plan.norms)
+    cdef int64_t n = e.run.plan.n_norms, i, begin
     cdef double norm
     fbp_barrier_wait(&e.barrier, team)
     for i in range(share(n, 1, tid, team), share(n, 1, tid + 1, team)):
         begin = i * FBP_NORM_CHUNK
-        norms[i] = e.p.kernels.sum_of_squares(
-            e.g + <size_t>begin * e.p.plan.itemsize,
-            min(<int64_t>FBP_NORM_CHUNK, e.p.plan.n_parameters - begin))
+        norms[i] = e.run.kernels.sum_of_squares(
+            e.g + <size_t>begin * e.run.plan.itemsize,
+            min(<int64_t>FBP_NORM_CHUNK, e.run.plan.n_parameters - begin))
     fbp_barrier_wait(&e.barrier, team)
     norm = sqrt(fbp_sum(norms, n)) * e.scales[batch]
     return e.clip_norm / norm if norm > e.clip_norm else 1.0
+
+
+cdef inline void clipped_update(EpochState *e, int64_t batch, int tid, int team) noexcept nogil:
+    """Update by the whole gradient, shrunk to clip_norm."""
+    cdef fbp_update u = update_of(e, batch, clipping(e, batch, tid, team))
+    cdef int unit = e.run.kernels.tile_rows, l
+    cdef const fbp_layer *layer
+    cdef int64_t i0, i1
+    for l in range(e.run.plan.n_layers):
+        layer = &e.run.layers[l]
+        i0, i1 = share(layer.n_in, unit, tid, team), share(layer.n_in, unit, tid + 1, team)
+        if l % team == tid:
+            update_biases(e, l, &u)
+        update_rows(e, l, batch, &u, i0, i1, gradient_at(e, layer.p_w + i0 * layer.n_out))
 
 
 cdef inline void gradient_and_update(EpochState *e, int64_t batch, int64_t n, bint first, bint last,
                                      int tid, int team) noexcept nogil:
     cdef bint updates = last and e.update.kind >= 0
     cdef bint clips = updates and e.clip_norm > 0
-    cdef double shrink
+    cdef fbp_update u
     cdef int l
-    for l in range(e.p.plan.n_layers):
-        layer_gradient(e, l, n, not first, tid, team)
-        if updates and not clips:
-            update_layer(e, l, batch, 1.0, tid, team)
+    if updates and not clips:
+        u = update_of(e, batch, 1.0)
+    for l in range(e.run.plan.n_layers):
+        layer_step(e, l, batch, n, first, &u if updates and not clips else NULL, tid, team)
     if clips:
-        shrink = clipping(e, batch, tid, team)
-        for l in range(e.p.plan.n_layers):
-            update_layer(e, l, batch, shrink, tid, team)
+        clipped_update(e, batch, tid, team)
 
 
 cdef inline void finish_block(EpochState *e, int64_t end, bint last) noexcept nogil:
@@ -148,7 +187,7 @@ cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
     cdef int64_t row0 = e.cursor, batch = row0 // e.batch_size
     cdef int64_t begin = batch * e.batch_size
     cdef int64_t end = min(begin + e.batch_size, e.n)
-    cdef int64_t n = min(e.p.plan.block, end - row0)
+    cdef int64_t n = min(e.run.plan.block, end - row0)
     cdef bint first = row0 == begin, last = row0 + n == end
     if not block_rows(e, row0, n, tid, team) and e.update.kind >= 0:
         fbp_raise_flag(&e.bad_loss)
@@ -156,7 +195,7 @@ cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
     if e.bad_loss:
         return False
     if tid == 0:
-        e.batch_loss = (0.0 if first else e.batch_loss) + fbp_sum(row_loss(&e.p, 0), n)
+        e.batch_loss = (0.0 if first else e.batch_loss) + fbp_sum(row_loss(&e.run, 0), n)
     gradient_and_update(e, batch, n, first, last, tid, team)
     if tid == 0:
         finish_block(e, row0 + n, last)
@@ -166,7 +205,7 @@ cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
 
 cdef inline void epoch_worker(EpochState *e, int tid, int team) noexcept nogil:
     cdef uint64_t mode = fbp_denormals_flush()
-    transpose_weights(&e.p, tid, team)
+    transpose_weights(&e.run, tid, team)
     fbp_barrier_wait(&e.barrier, team)
     while e.cursor < e.n and not (e.stop or e.bad_parameters) and epoch_block(e, tid, team):
         pass

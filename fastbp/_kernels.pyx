@@ -109,8 +109,9 @@ def dense_backward_dz(str isa, const real[:, ::1] dz, const real[:, ::1] wt, int
     cdef const fbp_kernels *k = kernels_of(isa, sizeof(real))
     cdef RowTable t = RowTable(<Py_ssize_t>&dz[0, 0], dz.shape[0], dz.shape[1] * sizeof(real),
                                k.scratch_size)
-    k.dense_bwd_dz(t.rows, dz.shape[0], dz.shape[1], &wt[0, 0], wt.shape[1], activation, alpha,
-                   &a[0, 0], &slope[0, 0], &dz_below[0, 0], dz_below.shape[1], t.scratch)
+    k.dense_bwd_dz(t.rows, dz.shape[0], dz.shape[1], &wt[0, 0], wt.shape[1], wt.shape[1],
+                   activation, alpha, &a[0, 0], &slope[0, 0], &dz_below[0, 0], dz_below.shape[1],
+                   t.scratch)
 
 
 def dense_backward_dw(str isa, const real[:, ::1] x, const real[:, ::1] dz, real[:, ::1] dw,
@@ -131,8 +132,8 @@ def dense_backward_db(str isa, const real[:, ::1] dz, real[::1] db, bint accumul
 
 def transpose(str isa, const real[:, ::1] w, real[:, ::1] wt):
     """wt = w^T."""
-    kernels_of(isa, sizeof(real)).transpose(&w[0, 0], 0, w.shape[0], w.shape[0], w.shape[1],
-                                            &wt[0, 0])
+    kernels_of(isa, sizeof(real)).transpose(&w[0, 0], 0, w.shape[0], w.shape[1], &wt[0, 0],
+                                            wt.shape[1])
 
 
 def fma_ceiling(str isa, str dtype, double seconds):

@@ -107,8 +107,9 @@ cdef inline void backward(const Pass *t, int64_t at, int64_t n, int tid) noexcep
     while l > 0:
         layer = &t.layers[l]
         below = &t.layers[l - 1]
-        t.kernels.dense_bwd_dz(dz_rows(t, l) + at, n, layer.n_out, t.arena + layer.wt, layer.n_in,
-                               below.activation, below.alpha, row_of(t, below.a, below.ld, at),
+        t.kernels.dense_bwd_dz(dz_rows(t, l) + at, n, layer.n_out, t.arena + layer.wt, layer.ld_wt,
+                               layer.n_in, below.activation, below.alpha,
+                               row_of(t, below.a, below.ld, at),
                                row_of(t, below.slope, below.ld, at),
                                row_of(t, below.dz, below.ld, at), below.ld, scratch_of(t, tid))
         l -= 1
@@ -125,9 +126,9 @@ cdef inline void transpose_weights(const Pass *t, int tid, int team) noexcept no
     cdef const fbp_layer *layer
     for l in range(1, t.plan.n_layers):
         layer = &t.layers[l]
-        t.kernels.transpose(weights_of(t, l), share(layer.n_in, 1, tid, team),
-                            share(layer.n_in, 1, tid + 1, team), layer.n_in, layer.n_out,
-                            t.arena + layer.wt)
+        t.kernels.transpose(weights_of(t, l), share(layer.n_in, 16, tid, team),
+                            share(layer.n_in, 16, tid + 1, team), layer.n_out,
+                            t.arena + layer.wt, layer.ld_wt)
 
 cdef enum RowResult:
     PREDICT

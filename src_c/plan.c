@@ -11,7 +11,7 @@ static int64_t round_up(int64_t x, int64_t unit)
 }
 
 /* Give out `count` elements of `size` bytes, aligned; a failed plan stays failed. */
-static size_t take(int64_t *used, int64_t count, int64_t size, int *status)
+static size_t take(int64_t *used, int64_t count, int64_t size, enum fbp_status *status)
 {
     int64_t bytes;
     const size_t offset = (size_t)*used;
@@ -33,7 +33,7 @@ static int64_t leading_dimension(int64_t n, size_t itemsize, int last)
     return last ? n : ld * (int64_t)itemsize % 1024 == 0 ? ld + line : ld;
 }
 
-static void take_parameters(fbp_plan *plan, fbp_layer *layer, int *status)
+static void take_parameters(fbp_plan *plan, fbp_layer *layer, enum fbp_status *status)
 {
     int64_t weights;
     if (__builtin_mul_overflow(layer->n_in, layer->n_out, &weights) ||
@@ -47,7 +47,7 @@ static void take_parameters(fbp_plan *plan, fbp_layer *layer, int *status)
 }
 
 static void take_arena(const fbp_plan *plan, fbp_layer *layer, int first, int last, int64_t *used,
-                       int *status)
+                       enum fbp_status *status)
 {
     const int64_t item = (int64_t)plan->itemsize, block = plan->block;
     const int64_t pointer = sizeof(void *);
@@ -56,15 +56,16 @@ static void take_arena(const fbp_plan *plan, fbp_layer *layer, int first, int la
     layer->dz = take(used, block, layer->ld * item, status);
     layer->slope =
         take(used, fbp_keeps_slope(layer->activation) ? block : 0, layer->ld * item, status);
-    layer->wt = take(used, first ? 0 : layer->n_in, layer->n_out * item, status);
+    layer->ld_wt = leading_dimension(layer->n_in, plan->itemsize, 0);
+    layer->wt = take(used, first ? 0 : layer->n_out, layer->ld_wt * item, status);
     layer->x_rows = take(used, block, pointer, status);
     layer->dz_rows = take(used, block, pointer, status);
 }
 
-int fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize, int64_t block,
-                  int threads, size_t scratch_size)
+enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
+                              int64_t block, int threads, size_t scratch_size)
 {
-    int status = FBP_OK;
+    enum fbp_status status = FBP_OK;
     int64_t used = 0;
     *plan = (fbp_plan){.n_layers = n_layers,
                        .itemsize = itemsize,

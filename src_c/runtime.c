@@ -3,14 +3,15 @@
 
 #define _POSIX_C_SOURCE 200809L
 
-#include <math.h>
 #include <sched.h>
+#include <string.h>
 #include <time.h>
 
 #include "fastbp/fastbp.h"
 
 #ifdef _OPENMP
 #include <omp.h>
+#include <pthread.h>
 #endif
 
 #if defined(__x86_64__)
@@ -91,39 +92,38 @@ double fbp_sum(const double *x, int64_t n)
     return sum;
 }
 
-/* 1 if n elements, `stride` bytes apart, are all finite. The sum of x - x is 0 then, else NaN. */
-static int finite_f32(const char *x, ptrdiff_t stride, int64_t n)
+/* 1 if n elements, `stride` bytes apart, are all finite: none has all bits of its exponent set */
+static inline int finite_f32(const char *x, ptrdiff_t stride, int64_t n)
 {
-    float sum = 0;
-    if (stride == (ptrdiff_t)sizeof(float)) {
-        float lanes[16] = {0};
-        int64_t i = 0;
-        for (; i + 16 <= n; i += 16) {
-            for (int l = 0; l < 16; l++) {
-                lanes[l] += ((const float *)x)[i + l] - ((const float *)x)[i + l];
-            }
-        }
-        for (int l = 0; l < 16; l++) {
-            sum += lanes[l];
-        }
-        x += i * stride;
-        n -= i;
-    }
+    const uint32_t exponent = UINT32_C(0x7f800000);
+    uint32_t found = 0;
     for (int64_t i = 0; i < n; i++) {
-        const float value = *(const float *)(x + i * stride);
-        sum += value - value;
+        uint32_t bits;
+        memcpy(&bits, x + i * stride, sizeof bits);
+        found |= (bits & exponent) == exponent;
     }
-    return sum == 0;
+    return !found;
 }
 
-static int finite_f64(const char *x, ptrdiff_t stride, int64_t n)
+static inline int finite_f64(const char *x, ptrdiff_t stride, int64_t n)
 {
-    double sum = 0;
+    const uint64_t exponent = UINT64_C(0x7ff) << 52;
+    uint64_t found = 0;
     for (int64_t i = 0; i < n; i++) {
-        const double value = *(const double *)(x + i * stride);
-        sum += value - value;
+        uint64_t bits;
+        memcpy(&bits, x + i * stride, sizeof bits);
+        found |= (bits & exponent) == exponent;
     }
-    return sum == 0;
+    return !found;
+}
+
+/* The constant strides let the compiler use vectors. */
+static int finite_row(int dtype, const char *x, ptrdiff_t stride, int64_t n)
+{
+    if (dtype == FBP_F32) {
+        return stride == sizeof(float) ? finite_f32(x, sizeof(float), n) : finite_f32(x, stride, n);
+    }
+    return stride == sizeof(double) ? finite_f64(x, sizeof(double), n) : finite_f64(x, stride, n);
 }
 
 int fbp_all_finite(const fbp_samples *s, int64_t n, int64_t n_in, int64_t *row, int64_t *column)
@@ -131,13 +131,11 @@ int fbp_all_finite(const fbp_samples *s, int64_t n, int64_t n_in, int64_t *row, 
     if (s->x_dtype != FBP_F32 && s->x_dtype != FBP_F64) {
         return 1;
     }
-    int (*const finite)(const char *, ptrdiff_t, int64_t) =
-        s->x_dtype == FBP_F32 ? finite_f32 : finite_f64;
     for (int64_t r = 0; r < n; r++) {
         const char *const x = s->x + r * s->x_stride0;
-        if (!finite(x, s->x_stride1, n_in)) {
+        if (!finite_row(s->x_dtype, x, s->x_stride1, n_in)) {
             int64_t c = 0;
-            while (finite(x + c * s->x_stride1, s->x_stride1, 1)) {
+            while (finite_row(s->x_dtype, x + c * s->x_stride1, s->x_stride1, 1)) {
                 c++;
             }
             *row = r;
@@ -207,6 +205,20 @@ int fbp_team_size(void)
 {
     return omp_get_num_threads();
 }
+
+/* The team's threads do not come along into a child; libgomp would wait for them there. Given back
+ * before the fork, they are started anew on both sides when next needed. */
+static void before_fork(void)
+{
+    if (!omp_in_parallel()) {
+        omp_pause_resource_all(omp_pause_hard);
+    }
+}
+
+int fbp_survive_fork(void)
+{
+    return pthread_atfork(before_fork, NULL, NULL);
+}
 #else
 int fbp_openmp_version(void)
 {
@@ -221,5 +233,10 @@ int fbp_openmp_threads(void)
 int fbp_team_size(void)
 {
     return 1;
+}
+
+int fbp_survive_fork(void)
+{
+    return 0;
 }
 #endif

@@ -4,7 +4,6 @@
  * the choice is made once per call and not per element. */
 
 #define v_parameter FBP_CAT(vx_parameter, FBP_SFX)
-#define v_times_parameter FBP_CAT(vx_times_parameter, FBP_SFX)
 #define v_relu FBP_CAT(vx_relu, FBP_SFX)
 #define v_leaky_relu FBP_CAT(vx_leaky_relu, FBP_SFX)
 #define v_elu FBP_CAT(vx_elu, FBP_SFX)
@@ -16,8 +15,7 @@
 #define v_activation_and_slope FBP_CAT(vx_activation_and_slope, FBP_SFX)
 
 #define FBP_SELU_SCALE 1.0507009873554804934
-#define FBP_SELU_ALPHA 1.6732632423543772848
-#define FBP_SELU_LIMIT 1.7580993408473768599 /* their product */
+#define FBP_SELU_LIMIT 1.7580993408473768599 /* scale times alpha, 1.6732632423543772848 */
 
 /* A parameter in two parts: in float32 the first alone would cost half an ULP. */
 typedef struct {

@@ -1,6 +1,11 @@
 /* The three products of a dense layer with what belongs to them, column panel by column panel, so
  * that bias, activation and derivative work on what the product has just left in cache. */
 
+static FBP_INLINE int64_t FBP_K(panel_width)(int64_t columns_left)
+{
+    return columns_left < FBP_PANEL_VECTORS * VL ? columns_left : FBP_PANEL_VECTORS * VL;
+}
+
 /* a = sigma(rows w + b). Reads rows, w, b; writes a and slope; destroys scratch. */
 static void FBP_K(dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, const void *w,
                              const void *b, int64_t n_out, int activation, double alpha, void *a,
@@ -8,8 +13,7 @@ static void FBP_K(dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_
 {
     const int keeps_slope = slope && fbp_keeps_slope(activation);
     for (int64_t j = 0; j < n_out; j += FBP_PANEL_VECTORS * VL) {
-        const int64_t width =
-            n_out - j < FBP_PANEL_VECTORS * VL ? n_out - j : FBP_PANEL_VECTORS * VL;
+        const int64_t width = FBP_K(panel_width)(n_out - j);
         const FBP_K(tiles) t = {
             .rows = (const real *const *)rows,
             .m = n_rows,
@@ -35,18 +39,18 @@ static void FBP_K(dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_
 /* dz_below = sigma'(z below) * (dz wt). Reads dz_rows, wt, a, slope; writes dz_below; destroys
  * scratch. */
 static void FBP_K(dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int64_t n_out,
-                                const void *wt, int64_t n_in, int activation, double alpha,
-                                const void *a, const void *slope, void *dz_below, int64_t ld,
-                                fbp_scratch scratch)
+                                const void *wt, int64_t ld_wt, int64_t n_in, int activation,
+                                double alpha, const void *a, const void *slope, void *dz_below,
+                                int64_t ld, fbp_scratch scratch)
 {
     for (int64_t i = 0; i < n_in; i += FBP_PANEL_VECTORS * VL) {
-        const int64_t width = n_in - i < FBP_PANEL_VECTORS * VL ? n_in - i : FBP_PANEL_VECTORS * VL;
+        const int64_t width = FBP_K(panel_width)(n_in - i);
         const FBP_K(tiles) t = {
             .rows = (const real *const *)dz_rows,
             .m = n_rows,
             .depth = n_out,
             .b = (const real *)wt + i,
-            .ld_b = n_in,
+            .ld_b = ld_wt,
             .c = (real *)dz_below + i,
             .ld_c = ld,
         };
@@ -61,15 +65,14 @@ static void FBP_K(dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int6
     }
 }
 
-/* dw[i0:i1] (+)= rows[:, i0:i1]^T dz. Reads rows, dz; writes dw; destroys scratch. */
+/* dw (+)= rows[:, i0:i1]^T dz. Reads rows, dz; writes dw; destroys scratch. */
 static void FBP_K(dense_bwd_dw)(const void *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
                                 const void *dz, int64_t ld, int64_t n_out, int accumulate, void *dw,
                                 fbp_scratch scratch)
 {
     for (int64_t j = 0; j < n_out; j += FBP_PANEL_VECTORS * VL) {
-        const int64_t width =
-            n_out - j < FBP_PANEL_VECTORS * VL ? n_out - j : FBP_PANEL_VECTORS * VL;
-        real *const c = (real *)dw + i0 * n_out + j;
+        const int64_t width = FBP_K(panel_width)(n_out - j);
+        real *const c = (real *)dw + j;
         const FBP_K(tiles) t = {
             .rows = (const real *const *)rows,
             .column = i0,

@@ -9,8 +9,6 @@
 #include "rows.inc.h"
 
 static const fbp_kernels FBP_CAT(FBP_CAT(fbp_kernels, FBP_SFX), FBP_ISA) = {
-    .isa = FBP_ISA_NAME,
-    .itemsize = sizeof(real),
     .scratch_size = sizeof(real) * (size_t)(FBP_KC * FBP_PANEL_VECTORS * VL),
     .tile_rows = FBP_MR_4,
     .load_rows = FBP_K(load_rows),

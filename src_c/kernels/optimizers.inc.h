@@ -1,4 +1,4 @@
-/* The optimisers: one pass over p, g and the moments (formulas: fbp_update in fastbp.h).
+/* The optimizers: one pass over p, g and the moments (formulas: fbp_update in fastbp.h).
  *
  * Each rule is a small function on vectors that changes m and v and returns the step to
  * subtract; one driver loads, applies decay, calls the rule, guards p and stores. */
@@ -62,14 +62,16 @@ static FBP_INLINE int FBP_K(update_all)(const int kind, const int momentum, cons
         vec mi = has_m ? v_load_n(m + i, lanes) : s;
         vec vi = has_v ? v_load_n(v + i, lanes) : s;
         const vec next = c->keep * old - FBP_K(step)(kind, momentum, nesterov, c, s, &mi, &vi);
-        const ivec ok = next - next == (vec){0};
+        /* a moment may overflow where the step that it gives does not */
+        const vec probe = next - next + (mi - mi) + (vi - vi);
+        const ivec ok = probe == (vec){0};
         finite &= ok;
         v_store_n(p + i, v_select(ok, next, old), lanes);
         if (has_m) {
-            v_store_n(m + i, mi, lanes);
+            v_store_n(m + i, v_select(ok, mi, v_load_n(m + i, lanes)), lanes);
         }
         if (has_v) {
-            v_store_n(v + i, vi, lanes);
+            v_store_n(v + i, v_select(ok, vi, v_load_n(v + i, lanes)), lanes);
         }
     }
     int all = 1;

@@ -42,19 +42,44 @@ static void FBP_K(load_rows)(const fbp_samples *s, int64_t row0, int64_t n_rows,
     }
 }
 
-/* wt[:, i0:i1] = w[i0:i1, :]^T, in squares that fit a few cache lines each way */
-static void FBP_K(transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_in, int64_t n_out,
-                             void *wt)
+/* 4 x 4 elements, transposed: rows ld_w apart to rows ld_wt apart */
+static FBP_INLINE void FBP_K(transpose_4x4)(const real *w, int64_t ld_w, real *wt, int64_t ld_wt)
 {
-    enum { SQUARE = 16 };
-    for (int64_t i = i0; i < i1; i += SQUARE) {
-        const int64_t i_end = i1 - i < SQUARE ? i1 : i + SQUARE;
-        for (int64_t j = 0; j < n_out; j += SQUARE) {
-            const int64_t j_end = n_out - j < SQUARE ? n_out : j + SQUARE;
-            for (int64_t jj = j; jj < j_end; jj++) {
-                for (int64_t ii = i; ii < i_end; ii++) {
-                    ((real *)wt)[jj * n_in + ii] = ((const real *)w)[ii * n_out + jj];
-                }
+    quad r[4];
+    for (int i = 0; i < 4; i++) {
+        memcpy(&r[i], w + i * ld_w, sizeof r[i]);
+    }
+    const quad even_lo = FBP_SHUFFLE(r[0], r[1], 0, 4, 1, 5);
+    const quad even_hi = FBP_SHUFFLE(r[0], r[1], 2, 6, 3, 7);
+    const quad odd_lo = FBP_SHUFFLE(r[2], r[3], 0, 4, 1, 5);
+    const quad odd_hi = FBP_SHUFFLE(r[2], r[3], 2, 6, 3, 7);
+    r[0] = FBP_SHUFFLE(even_lo, odd_lo, 0, 1, 4, 5);
+    r[1] = FBP_SHUFFLE(even_lo, odd_lo, 2, 3, 6, 7);
+    r[2] = FBP_SHUFFLE(even_hi, odd_hi, 0, 1, 4, 5);
+    r[3] = FBP_SHUFFLE(even_hi, odd_hi, 2, 3, 6, 7);
+    for (int i = 0; i < 4; i++) {
+        memcpy(wt + i * ld_wt, &r[i], sizeof r[i]);
+    }
+}
+
+/* wt[:, i0:i1] = w[i0:i1, :]^T, in strips of 16 columns so that whole cache lines are written */
+static void FBP_K(transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_out, void *wt,
+                             int64_t ld_wt)
+{
+    enum { STRIP = 16 };
+    const real *const from = w;
+    real *const to = wt;
+    for (int64_t i = i0; i < i1; i += STRIP) {
+        const int64_t end = i1 - i < STRIP ? i1 : i + STRIP;
+        const int64_t i_fours = i + (end - i) / 4 * 4, j_fours = n_out / 4 * 4;
+        for (int64_t j = 0; j < j_fours; j += 4) {
+            for (int64_t ii = i; ii < i_fours; ii += 4) {
+                FBP_K(transpose_4x4)(from + ii * n_out + j, n_out, to + j * ld_wt + ii, ld_wt);
+            }
+        }
+        for (int64_t j = 0; j < n_out; j++) {
+            for (int64_t ii = j < j_fours ? i_fours : i; ii < end; ii++) {
+                to[j * ld_wt + ii] = from[ii * n_out + j];
             }
         }
     }

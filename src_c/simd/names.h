@@ -14,6 +14,7 @@
 #define ireal FBP_CAT(ireal, FBP_SFX)
 #define vec FBP_CAT(vec, FBP_SFX)
 #define ivec FBP_CAT(ivec, FBP_SFX)
+#define quad FBP_CAT(quad, FBP_SFX)
 #define VL ((int)(FBP_VBYTES / sizeof(real)))
 
 /* a constant that differs between dtypes */

@@ -1,6 +1,6 @@
-/* The vector shim, part 2, in plain C, for any FBP_VBYTES: the generic table, and the emulated
- * AVX-512 table of the tests. The loops over lanes have constant length; compilers turn them into
- * what vector instructions the target has.
+/* The vector shim, part 2, in plain C, for any FBP_VBYTES: the generic table. The loops
+ * over lanes have constant length; compilers turn them into what vector instructions the target
+ * has.
  *
  *   v_fma(a, b, c)      a b + c, rounded once where the target has FMA; elsewhere (x86-64 without
  *                       FMA) rounded twice, the one place where bits may differ

@@ -20,7 +20,18 @@ typedef float vec_f32 __attribute__((vector_size(FBP_VBYTES)));
 typedef double vec_f64 __attribute__((vector_size(FBP_VBYTES)));
 typedef int32_t ivec_f32 __attribute__((vector_size(FBP_VBYTES)));
 typedef int64_t ivec_f64 __attribute__((vector_size(FBP_VBYTES)));
+typedef float quad_f32 __attribute__((vector_size(16)));
+typedef double quad_f64 __attribute__((vector_size(32)));
 typedef float half_f32 __attribute__((vector_size(FBP_VBYTES / 2)));
+
+/* lanes of a (0 .. 3) and b (4 .. 7) */
+#if defined(__clang__) || __GNUC__ >= 12
+#define FBP_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define FBP_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (FBP_CAT(index, FBP_SFX)){__VA_ARGS__})
+typedef int32_t index_f32 __attribute__((vector_size(16)));
+typedef int64_t index_f64 __attribute__((vector_size(32)));
+#endif
 
 #define FBP_SFX f32
 #include "common.inc.h"

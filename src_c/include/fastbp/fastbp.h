@@ -89,6 +89,7 @@ typedef struct {
     double alpha;
     int64_t p_w, p_b; /* w (n_in x n_out, row-major) and b (n_out) */
     int64_t ld;       /* leading dimension of a, slope and dz; n_out in the last layer */
+    int64_t ld_wt;    /* leading dimension of wt */
     size_t wt;        /* w transposed (n_out x n_in): operand of dx; unused in layer 0 */
     size_t a, slope, dz;
     size_t x_rows;  /* table of row pointers to the layer's input x, one per row of a block */
@@ -114,8 +115,8 @@ typedef struct {
 
 /* Fill `plan` and the offsets of layers[0 .. n_layers-1], whose n_in, n_out, activation and
  * alpha are given. FBP_TOO_LARGE when a size does not fit into 62 bits. */
-int fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize, int64_t block,
-                  int threads, size_t scratch_size);
+enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
+                              int64_t block, int threads, size_t scratch_size);
 
 /* Rows that go through the network together for batches of `batch`: enough to feed the products,
  * few enough to stay in cache. Depends on the net and the batch alone, so that sums over a block
@@ -136,7 +137,7 @@ typedef struct {
     const int64_t *order; /* row of X, y and weight that is the r-th sample; NULL: r */
 } fbp_samples;
 
-/* One step of an optimiser. With s = scale * g + weight_decay * p:
+/* One step of an optimizer. With s = scale * g + weight_decay * p:
  *   SGD      m = beta1 m + s;  p -= rate (nesterov ? s + beta1 m : m)          (no m if beta1 is 0)
  *   Adam     m = beta1 m + (1 - beta1) s;  v = beta2 v + (1 - beta2) s^2;
  *            p -= rate / correction1 * m / (sqrt(v) / correction2 + eps)
@@ -161,8 +162,6 @@ typedef struct {
 } fbp_scratch;
 
 typedef struct {
-    const char *isa;
-    size_t itemsize;
     size_t scratch_size; /* bytes of fbp_scratch that the products want */
     int tile_rows; /* rows of the micro-kernel's tile: ranges of rows are best cut at multiples */
 
@@ -170,18 +169,18 @@ typedef struct {
     void (*load_rows)(const fbp_samples *s, int64_t row0, int64_t n_rows, int64_t n_in, void *out,
                       int64_t ld);
     /* a[r] = sigma(rows[r] w + b) for r < n_rows; slope[r] = sigma'(z) where fbp_keeps_slope (may
-     * be NULL: not wanted). a and slope have leading dimension ld; ld_w is that of w. */
+     * be NULL: not wanted). a and slope have leading dimension ld. */
     void (*dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, const void *w,
                       const void *b, int64_t n_out, int activation, double alpha, void *a,
                       void *slope, int64_t ld, fbp_scratch scratch);
     /* dz_below[r] = sigma'(z) * (dz_rows[r] wt) for r < n_rows: wt is this layer's w transposed
-     * (n_out x n_in); activation, alpha, a, slope are those of the layer below, whose n_out is this
-     * layer's n_in; ld is the leading dimension of a, slope and dz_below. */
+     * (n_out x n_in, leading dimension ld_wt); activation, alpha, a, slope are those of the layer
+     * below, whose n_out is this layer's n_in; a, slope and dz_below have leading dimension ld. */
     void (*dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int64_t n_out, const void *wt,
-                         int64_t n_in, int activation, double alpha, const void *a,
+                         int64_t ld_wt, int64_t n_in, int activation, double alpha, const void *a,
                          const void *slope, void *dz_below, int64_t ld, fbp_scratch scratch);
-    /* dw[i] = sum_r rows[r][i] dz[r] for the rows i0 <= i < i1 of dw (n_in x n_out), r in order;
-     * `accumulate`: going on from what dw holds. */
+    /* dw[i - i0] = sum_r rows[r][i] dz[r] for i0 <= i < i1, r in order: rows i0 .. i1 of dl/dw
+     * (n_in x n_out), of which dw is the first. `accumulate`: going on from what dw holds. */
     void (*dense_bwd_dw)(const void *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
                          const void *dz, int64_t ld, int64_t n_out, int accumulate, void *dw,
                          fbp_scratch scratch);
@@ -197,12 +196,14 @@ typedef struct {
      * itself; both n_rows x n_out with leading dimension n_out; out may be a. */
     void (*link)(int loss_kind, const void *a, int64_t n_rows, int64_t n_out, void *out);
     /* One step on n parameters. Returns 1 if every result is finite; a parameter whose result is
-     * not is left as it was, and 0 is returned. m, v may be NULL where the formula has none. */
+     * not is left as it was, with its moments, and 0 is returned. m, v may be NULL where the
+     * formula has none. */
     int (*update)(const fbp_update *u, int64_t n, void *p, const void *g, void *m, void *v);
     /* sum of g^2 in float64, FBP_SUM_LANES partial sums added in order */
     double (*sum_of_squares)(const void *g, int64_t n);
     /* wt[:, i0:i1] = w[i0:i1, :]^T for w (n_in x n_out) */
-    void (*transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_in, int64_t n_out, void *wt);
+    void (*transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_out, void *wt,
+                      int64_t ld_wt);
     /* a = sigma(z) and slope = sigma'(z), elementwise on n values. slope may be NULL (not wanted);
      * a may be z. Any activation may be asked for its slope here. */
     void (*activate)(int activation, double alpha, int64_t n, const void *z, void *a, void *slope);
@@ -252,6 +253,10 @@ typedef struct {
 void fbp_barrier_wait(fbp_barrier *barrier, int team);
 /* *flag = 1, from any thread */
 void fbp_raise_flag(int *flag);
+
+/* Make this process safe to fork after OpenMP was used: without it a child waits for ever for the
+ * parent's threads. Call once. 0 on success. */
+int fbp_survive_fork(void);
 
 const char *fbp_compiler(void);
 
