@@ -56,7 +56,7 @@ cdef inline void update_range(EpochState *e, const fbp_update *u, int64_t begin,
     """Update parameters begin .. begin+n by their gradient g."""
     cdef size_t offset = <size_t>begin * e.run.plan.itemsize
     if not e.run.kernels.update(u, n, e.p + offset, g, e.m + offset if e.m != NULL else NULL,
-                              e.v + offset if e.v != NULL else NULL):
+                                e.v + offset if e.v != NULL else NULL):
         fbp_raise_flag(&e.bad_parameters)
 
 
@@ -87,7 +87,7 @@ cdef inline void update_rows(EpochState *e, int l, int64_t batch, const fbp_upda
     update_range(e, &with_l2, layer.p_w + i0 * layer.n_out, (i1 - i0) * layer.n_out, dw)
     if l > 0:
         e.run.kernels.transpose(weights_of(&e.run, l), i0, i1, layer.n_out, e.run.arena + layer.wt,
-                              layer.ld_wt)
+                                layer.ld_wt)
 
 
 cdef inline int64_t chunk_of(const EpochState *e, const fbp_layer *layer) noexcept nogil:
@@ -111,13 +111,13 @@ cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t n, bint
     cdef char *dw = gradient_at(e, layer.p_w + i * layer.n_out)
     if l % team == tid:
         e.run.kernels.dense_bwd_db(dz, layer.ld, n, layer.n_out, not first,
-                                 gradient_at(e, layer.p_b))
+                                   gradient_at(e, layer.p_b))
         if u != NULL:
             update_biases(e, l, u)
     while i < end:
         next_i = min(i + chunk, end)
         e.run.kernels.dense_bwd_dw(x_rows(&e.run, l), n, i, next_i, dz, layer.ld, layer.n_out,
-                                 not first, dw, scratch_of(&e.run, tid))
+                                   not first, dw, scratch_of(&e.run, tid))
         if u != NULL:
             update_rows(e, l, batch, u, i, next_i, dw)
         i = next_i

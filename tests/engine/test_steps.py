@@ -30,9 +30,12 @@ UPDATES = {
     "clipped": Update("sgd", beta1=0.9, clip_norm=0.05, weight_decay=0.03, l2=0.4),
     "adam, clipped": Update("adam", beta1=0.9, beta2=0.99, eps=1e-3, clip_norm=0.05, l2=0.4),
 }
-SHAPES = {  # more than 4096 parameters are a second chunk of the norm; 1100 rows a second block
+# More than 4096 parameters are a second chunk of the norm, more than 256 KiB of weights a second
+# chunk of the update; 1100 rows are a second block.
+SHAPES = {
     "small": ([3, 5, 2], 40, 7),
     "many parameters": ([70, 65, 9], 70, 33),
+    "weights in chunks": ([300, 400, 3], 16, 8),
     "large batches": ([90, 40, 30, 4], 1500, 1100),
 }
 every_update = pytest.mark.parametrize("update", UPDATES.values(), ids=UPDATES)
