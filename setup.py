@@ -77,7 +77,7 @@ fastbp is built from C: install gcc or clang and try again.
     Debian, Ubuntu   apt-get install build-essential
     Fedora, RHEL     dnf install gcc
     macOS            xcode-select --install
-    Windows          use WSL, or MinGW-w64 or clang in place of MSVC"""
+    Windows          use WSL"""
 NO_HEADERS = """Python.h is missing: the C compiler works, but this Python came without its headers.
     Debian, Ubuntu   apt-get install python3-dev
     Fedora, RHEL     dnf install python3-devel"""

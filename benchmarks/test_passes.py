@@ -25,7 +25,7 @@ batches = pytest.mark.parametrize("batch", [1, 32, 128, 1024])
 
 
 @batches
-def test_step(measure, model, net, make_samples, n_threads, batch):
+def test_gradient(measure, model, net, make_samples, n_threads, batch):
     X, y = make_samples(batch)
     out = model.gradient(X, y)
     measure(

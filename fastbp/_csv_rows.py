@@ -49,9 +49,10 @@ def quoted(text: str) -> str:
 
 @dataclass(frozen=True)
 class CsvCells:
-    """Names of the columns, their cells (empty ones are null) and the line of each row."""
+    """Names of the columns, their cells (empty ones are null), the lines of names and rows."""
 
     names: list[str]
+    names_line: int
     columns: list[pa.ChunkedArray]
     lines: npt.NDArray[np.int64]
 
@@ -154,6 +155,7 @@ def read_csv(path: Path, name: str) -> CsvCells:
     """
     with _open_text(path, name) as stream:
         rows = _Rows(stream, name)
+        names_line = rows.line
         chunks: list[list[pa.Array]] = [[] for _ in rows.names]
         lines: list[int] = []
         while block := [(rows.line, row) for row in islice(rows, _ROWS_AT_A_TIME)]:
@@ -163,7 +165,8 @@ def read_csv(path: Path, name: str) -> CsvCells:
                 chunk.append(_cells(cells))
     if not lines:
         raise DataError(f"{name}: the file has a header but no rows")
-    return CsvCells(rows.names, [pa.chunked_array(c) for c in chunks], np.array(lines, np.int64))
+    columns_of_cells = [pa.chunked_array(c) for c in chunks]
+    return CsvCells(rows.names, names_line, columns_of_cells, np.array(lines, np.int64))
 
 
 def _cells(texts: tuple[str, ...]) -> pa.Array:

@@ -103,7 +103,8 @@ class FeedForward:
         -------
         ndarray of shape (n, n_out)
             The output after the loss's link: softmax, sigmoid (binary cross-entropy), exp (poisson)
-            or nothing.
+            or nothing. One output too is a column: take ``[:, 0]`` of it, or compare it with
+            ``y.reshape(-1, 1)``, for ``predict(X) - y`` with a 1-d y is ``(n, n)``.
         """
         return self._outputs(self._inputs(X), link=True)
 

@@ -8,7 +8,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -123,9 +123,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns by name, all of `n_rows` cells, from a file or data set called `name`."""
+    """Columns by name, all of `n_rows` cells, from a file or data set called `name`.
+
+    `header` says where the columns are named: a line of a CSV file, or the name again.
+    """
 
     name: str
+    header: str
     columns: dict[str, Column]
     n_rows: int
 
@@ -138,7 +142,7 @@ class Table:
         hint = f"did you mean {some[0]}?" if near else f"there are {', '.join(some)}"
         if not near and len(self.columns) > len(some):
             hint += ", ..."
-        raise DataError(f"{self.name}: there is no column {quoted(name)}; {hint}")
+        raise DataError(f"{self.header}: there is no column {quoted(name)}; {hint}")
 
 
 def read_table(source: str) -> Table:
@@ -172,7 +176,8 @@ def _read_csv(path: Path, name: str) -> Table:
     def place(row: int) -> str:
         return f"{name}, line {cells.lines[row]}"
 
-    return _table(name, cells.names, cells.columns, place)
+    table = _table(name, cells.names, cells.columns, place)
+    return replace(table, header=f"{name}, line {cells.names_line}")
 
 
 def _read_parquet(path: Path, name: str) -> Table:
@@ -239,7 +244,7 @@ def _table(name: str, names: list[str], cells: list[pa.ChunkedArray], place: Pla
         if column in columns:
             raise DataError(f"{name}: two columns are called {quoted(column)}")
         columns[column] = Column(column, content, place)
-    return Table(name, columns, len(cells[0]))
+    return Table(name, name, columns, len(cells[0]))
 
 
 def _plain(cells: pa.ChunkedArray) -> pa.ChunkedArray:

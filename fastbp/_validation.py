@@ -19,6 +19,9 @@ Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 T = TypeVar("T")
 
+_ENCODE = "encode texts as numbers: labels by np.unique(y, return_inverse=True)[1]"
+_FILL = "fill in or drop such values"
+
 # ---------------------------------------------------------------------------------------- scalars
 
 
@@ -131,7 +134,8 @@ def as_numeric(value: Any, name: str) -> Array:
         with np.errstate(over="ignore"):  # infinities are refused later, with their place
             array = array.astype(np.float32 if itemsize < 4 else np.float64)
     elif kind not in "fiu":
-        raise TypeError(explain(name, "real numbers", f"dtype {array.dtype}"))
+        hint = _ENCODE if kind in "SU" else ""
+        raise TypeError(explain(name, "real numbers", f"dtype {array.dtype}", hint))
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return array if array.flags.aligned else array.copy()
 
@@ -152,7 +156,9 @@ def _as_array(value: Any, name: str) -> Array:
 def _numbers(array: Array, name: str) -> Array:
     for item in array.flat:
         if not isinstance(item, Real | np.bool_):
-            raise TypeError(explain(name, "real numbers", f"{short(item)} in an object array"))
+            hint = _ENCODE if isinstance(item, str | bytes) else ""
+            given = f"{short(item)} in an object array"
+            raise TypeError(explain(name, "real numbers", given, hint))
     try:
         return array.astype(np.float64)
     except OverflowError as error:
@@ -170,7 +176,7 @@ def as_samples(x: Any, name: str, n_features: int | None, dtype: np.dtype[Any]) 
         raise ValueError(explain(name, "at least one row and column", f"shape {array.shape}"))
     if n_features is not None and array.shape[1] != n_features:
         raise ValueError(explain(name, f"{n_features} columns (features)", f"{array.shape[1]}"))
-    _refuse_nonfinite(array, name, dtype)
+    _refuse_nonfinite(array, name, dtype, _FILL)
     return array
 
 
@@ -193,7 +199,7 @@ def as_targets(
     if array.shape != shape:
         expected = f"shape {shape}" + (f" or {shape[:1]}" if shape[1] == 1 else "")
         raise ValueError(explain(name, expected, f"{array.shape}"))
-    _refuse_nonfinite(array, name, dtype)
+    _refuse_nonfinite(array, name, dtype, _FILL)
     expected = f"values from {low:g} to {high:g}" if high < np.inf else f"values >= {low:g}"
     _refuse_outside(array, name, low, high, expected)
     return np.ascontiguousarray(array, dtype)
@@ -201,7 +207,11 @@ def as_targets(
 
 def as_probabilities(y: Any, name: str, shape: tuple[int, int], dtype: np.dtype[Any]) -> Array:
     """Return targets whose rows are distributions: each value in [0, 1], each sum 1."""
-    array = as_targets(y, name, shape, dtype, 0.0, 1.0)
+    array = as_numeric(y, name)
+    if array.shape == (shape[0], 1) and shape[1] > 1:
+        hint = "class labels are 1-d: y.ravel()"
+        raise ValueError(explain(name, f"shape {shape[:1]} or {shape}", f"{array.shape}", hint))
+    array = as_targets(array, name, shape, dtype, 0.0, 1.0)
     sums = array.sum(axis=1, dtype=np.float64)
     wrong = abs(sums - 1.0) > 1e-3  # what rounding half precision input may do, not more
     if wrong.any():
@@ -251,20 +261,25 @@ def as_output(
     if out.dtype != dtype or out.shape != shape:
         given = f"{out.dtype} of shape {out.shape}"
         raise ValueError(explain(name, f"{dtype} of shape {shape}", given))
-    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
-        raise ValueError(explain(name, "a writeable, aligned C-contiguous array", "another"))
+    lacking = ["writeable"] * (not out.flags.writeable)
+    lacking += ["aligned"] * (not out.flags.aligned)
+    lacking += ["C-contiguous"] * (not out.flags.c_contiguous)
+    if lacking:
+        given = f"one that is not {' and not '.join(lacking)}"
+        expected = "a writeable, aligned C-contiguous array"
+        raise ValueError(explain(name, expected, given, "np.empty makes such an array"))
     if any(value is not None and np.may_share_memory(out, value) for value in apart):
         raise ValueError(explain(name, "memory of its own", "memory of an input or parameter"))
     return out
 
 
-def _refuse_nonfinite(array: Array, name: str, dtype: np.dtype[Any]) -> None:
+def _refuse_nonfinite(array: Array, name: str, dtype: np.dtype[Any], hint: str = "") -> None:
     """Refuse NaN, infinities and what would become one in ``dtype``; ``array`` is 2-d."""
     place = _engine.first_nonfinite(array)
     if place is not None:
         row, column = place
         given = f"{array[row, column]} in row {row}, column {column}"
-        raise ValueError(explain(name, "finite values", given))
+        raise ValueError(explain(name, "finite values", given, hint))
     if array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
         largest = float(np.finfo(dtype).max)
         expected = f"values that {dtype} can hold (scale them)"

@@ -69,7 +69,9 @@ class EarlyStopping(Callback):
     min_delta : float
         What counts as improvement is larger than this.
     restore_best : bool
-        Give the model the parameters of its best epoch when the fit ends, however it ends.
+        Give the model the parameters of its best epoch when the fit ends, however it ends. The
+        optimizer's moments and step count stay those of the last epoch: a later fit with an equal
+        optimizer goes on from them.
     """
 
     def __init__(

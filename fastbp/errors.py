@@ -2,7 +2,10 @@
 
 
 class DivergenceError(FloatingPointError, ValueError):
-    """The loss or a parameter stopped being finite; the model keeps its last finite values."""
+    """The loss or a parameter stopped being finite.
+
+    The model keeps the last finite values of its parameters and of the optimizer's moments.
+    """
 
 
 class ModelFormatError(ValueError):

@@ -1,4 +1,8 @@
-"""Losses: what a network is asked to make small. All act on the last layer's output."""
+"""Losses: what a network is asked to make small. All act on the last layer's output.
+
+The loss of a sample is a sum over its outputs, where other libraries often take the mean: with many
+outputs its gradient is that much longer, so learning rates found with a mean do not carry over.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,9 +36,10 @@ class Loss(NamedSpec):
     Parameters
     ----------
     name : str
-        ``squared_error`` (half the sum of squares), ``absolute_error``, ``poisson`` (the output is
-        the logarithm of the rate), ``binary_cross_entropy`` and ``softmax_cross_entropy`` (the
-        output is logits).
+        ``squared_error`` (half the sum of squares over the outputs), ``absolute_error``,
+        ``poisson`` (the output z is the logarithm of the rate; the loss is infinite where exp(z)
+        exceeds float64, from z = 710 on), ``binary_cross_entropy`` and ``softmax_cross_entropy``
+        (the output is logits).
     """
 
     name: Annotated[str, one_of(_PLAIN)]

@@ -1,5 +1,6 @@
 """The `Model`: a network, its parameters, and everything one does with them."""
 
+import copy
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -128,8 +129,9 @@ class Model(FeedForward):
         Parameters
         ----------
         X, y, sample_weight
-            As in `loss`. X is read where it is: never copied (unless its dtype cannot be read),
-            never written to.
+            As in `loss`. X is read where it is and never written to. It is copied only where it
+            cannot be read so: a dtype that is not an integer, float32 or float64, other byte order,
+            misaligned, or in the memory of `parameters`.
         epochs, batch_size : int
         optimizer : Optimizer
         shuffle : bool
@@ -153,7 +155,8 @@ class Model(FeedForward):
         TypeError, ValueError
             An argument is not as it should be; nothing has changed.
         DivergenceError
-            The loss or a parameter stopped being finite; the last finite parameters are kept.
+            The loss or a parameter stopped being finite; the last finite parameters (and moments
+            of the optimizer) are kept.
         RuntimeError
             This model is being fitted already.
         """
@@ -259,6 +262,10 @@ class Model(FeedForward):
             "training": (self._rng, self._state, self.history),
             "metadata": self.metadata,
         }
+
+    def __copy__(self) -> Self:
+        """Return a model of its own: nothing of it is shared, as with ``copy.deepcopy``."""
+        return copy.deepcopy(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Build the model again."""

@@ -1,4 +1,7 @@
-"""Optimizers: how parameters follow the gradient. Formulas and defaults are PyTorch's.
+"""Optimizers: how parameters follow the gradient.
+
+Formulas and defaults are PyTorch's, with two exceptions: `SGD` has a default learning rate, 0.01,
+and clipping shrinks to exactly ``clip_norm``, without the 1e-6 that PyTorch adds to the norm.
 
 ``weight_decay`` adds ``weight_decay * p`` to the gradient of every parameter (in `AdamW` it shrinks
 the parameters themselves instead); ``clip_norm`` shrinks a minibatch's mean gradient to this

@@ -12,6 +12,9 @@ PRECISION = 160  # bits; the smallest values are subnormal but keep all of them
 SATURATED = 12000
 
 
+NEVER_NEGATIVE = ("relu", "sigmoid", "softplus")
+
+
 def _selu_constants(number):
     return number(SELU_SCALE), number(SELU_SCALE) * number(SELU_ALPHA)
 
@@ -90,6 +93,14 @@ def by_mpmath(name, alpha, z):
 def by_longdouble(name, alpha, z):
     """Return sigma of each finite z (float32) as longdouble."""
     return LONGDOUBLE[name](z.astype(np.longdouble), np.longdouble(alpha))
+
+
+def negative(name, z):
+    """Where sigma(z) has a minus sign: as z, zeros too, in functions that pass through zero.
+
+    relu is the exception: it gives +0 for all z <= 0.
+    """
+    return np.signbit(z) & (name not in NEVER_NEGATIVE)
 
 
 def _spacing(values):

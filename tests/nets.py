@@ -9,7 +9,6 @@ from fastbp import _engine, _reference
 
 ALPHA = {"leaky_relu": 0.01, "elu": 0.7}
 KINKED_ACTIVATIONS = ("relu", "leaky_relu", "elu", "selu")
-KINKED_LOSSES = ("absolute_error", "huber", "pinball")
 KINK_MARGIN = 1e-3
 """No pre-activation or residual of a `Case` is nearer to a kink."""
 
@@ -31,11 +30,6 @@ def layers_of(widths, hidden, output):
         _reference.Layer(n_in, n_out, name, ALPHA.get(name, 1.0))
         for n_in, n_out, name in zip(widths, widths[1:], names, strict=False)
     ]
-
-
-def size_of(layers):
-    """Return the number of parameters."""
-    return sum(layer.n_in * layer.n_out + layer.n_out for layer in layers)
 
 
 def exact_in_float32(values):

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 import fastbp
+from fastbp import _engine
 from fastbp._tables import DataError
 from fastbp.cli import inspect as inspection
 from fastbp.cli import options
@@ -90,6 +91,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     command = typer.main.get_command(app)
     try:
+        _require_kernels()
         result = command(list(arguments), prog_name="fastbp", standalone_mode=False)
     except typer.TyperException as error:
         complain(error.format_message())
@@ -97,11 +99,8 @@ def run(arguments: Sequence[str]) -> int:
     except (DataError, fastbp.ModelFormatError) as error:
         complain(str(error))
         return _BAD_INPUT
-    except (fastbp.DivergenceError, OSError) as error:
-        complain(str(error))
-        return _FAILURE
-    except MemoryError as error:
-        complain(f"out of memory: {error}")
+    except (fastbp.DivergenceError, OSError, MemoryError) as error:
+        complain(_failure(error))
         return _FAILURE
     # a training that was interrupted returns where it is saved, any other command a status
     if isinstance(result, Path):
@@ -110,3 +109,21 @@ def run(arguments: Sequence[str]) -> int:
     if result == _INTERRUPTED:
         complain("interrupted")
     return result or 0
+
+
+def _require_kernels() -> None:
+    """Refuse, as bad input, a FASTBP_ISA that this machine cannot run."""
+    try:
+        _engine.get_isa()
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _failure(error: Exception) -> str:
+    """Say what failed; what is read was refused before, so other files are outputs."""
+    if isinstance(error, MemoryError):
+        return f"out of memory: {error}"
+    if isinstance(error, OSError):
+        name = error.filename or "an output (model, picture, predictions or standard output)"
+        return f"{name}: cannot be written: {error.strerror or error}"
+    return str(error)

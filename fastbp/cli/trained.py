@@ -35,8 +35,6 @@ def load_trained(path: str) -> Trained:
         model = Model.load(path)
     except OSError as error:
         raise typer.BadParameter(f"{name}: cannot be read: {error.strerror}") from error
-    if not model.metadata:
-        return Trained(model, None, {})
     if model.metadata.keys() != {"preprocessing", "training"}:
         return Trained(model, None, {})
     try:

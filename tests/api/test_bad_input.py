@@ -28,7 +28,11 @@ def with_value(array, place, value, dtype=None):
 
 TWO_D = r"a 2-d array \(n_samples, n_features\), got "
 BAD_X = {
-    "nan": (with_value(X, (4, 1), np.nan), ValueError, "finite values, got nan in row 4, column 1"),
+    "nan": (
+        with_value(X, (4, 1), np.nan),
+        ValueError,
+        "got nan in row 4, column 1; fill in or drop",
+    ),
     "inf": (with_value(X, (0, 2), -np.inf), ValueError, "finite .*got -inf in row 0, column 2"),
     "nan in float16": (with_value(X, (4, 1), np.nan, "f2"), ValueError, "nan in row 4, column 1"),
     "beyond longdouble to float64": (
@@ -49,7 +53,7 @@ BAD_X = {
     "empty list": ([], ValueError, TWO_D),
     "too few columns": (X[:, :2], ValueError, r"3 columns \(features\), got 2"),
     "ragged": ([[1, 2, 3], [1, 2]], ValueError, "rows of equal length, got a ragged sequence"),
-    "text": ([["1", "2", "3"]] * 6, TypeError, "real numbers, got dtype <U1"),
+    "text": ([["1", "2", "3"]] * 6, TypeError, "real numbers, got dtype <U1; encode texts"),
     "bytes": (np.full((6, 3), b"1"), TypeError, r"real numbers, got dtype \|S1"),
     "object of text": (X.astype(str).astype(object), TypeError, "real numbers, got '0.1.* object"),
     "None inside": (with_value(X, (1, 1), None, object), TypeError, "real numbers, got None"),
@@ -73,8 +77,8 @@ BAD_LABELS = {
         "from 0 to 3, got 4294967296 in row 0",
     ),
     "too few": (LABELS[:5], ValueError, r"shape \(6,\), got \(5,\)"),
-    "column": (LABELS[:, None], ValueError, r"shape \(6, 4\), got \(6, 1\)"),
-    "text": (["a"] * 6, TypeError, "real numbers, got dtype <U1"),
+    "column": (LABELS[:, None], ValueError, r"got \(6, 1\); class labels are 1-d: y\.ravel\(\)"),
+    "text": (["a"] * 6, TypeError, r"got dtype <U1; .* np.unique\(y, return_inverse=True\)\[1\]$"),
     "ragged": ([[0], [1, 2]] * 3, ValueError, "rows of equal length"),
     "None": (None, TypeError, "real numbers, got None"),
     "sums": (np.full((6, 4), 0.3), ValueError, r"rows that sum to 1, got 1\.2\d* in row 0"),
@@ -88,7 +92,7 @@ BAD_REAL = {
     "nan": (
         with_value(REAL, (3, 1), np.nan),
         ValueError,
-        "finite values, got nan in row 3, column 1",
+        "finite values, got nan in row 3, column 1; fill in or drop",
     ),
     "beyond float32": (
         with_value(REAL, (0, 1), -4e38),
@@ -265,16 +269,20 @@ BAD_OUT = {
     "list": ([0.0] * N, TypeError, "a NumPy array"),
     "dtype": (np.zeros(N), ValueError, rf"float32 of shape \({N},\), got float64"),
     "shape": (np.zeros(N - 1, "f4"), ValueError, rf"float32 of shape \({N},\), got .*{N - 1}"),
-    "strided": (np.zeros(2 * N, "f4")[::2], ValueError, "a writeable, aligned C-contiguous array"),
-    "read-only": (
-        readonly(np.zeros(N, "f4")),
+    "strided": (
+        np.zeros(2 * N, "f4")[::2],
         ValueError,
-        "a writeable, aligned C-contiguous array",
+        ".* one that is not C-contiguous; np.empty",
+    ),
+    "read-only": (
+        readonly(np.zeros(2 * N, "f4")[::2]),
+        ValueError,
+        ".*, got one that is not writeable and not C-contiguous;",
     ),
     "misaligned": (
         np.zeros(4 * N + 1, "u1")[1:].view("f4"),
         ValueError,
-        "a writeable, aligned C-contiguous",
+        "a writeable, aligned C-contiguous array, got one that is not aligned;",
     ),
 }
 

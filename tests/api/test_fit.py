@@ -286,6 +286,26 @@ def test_accuracy():
     assert fastbp.metrics.accuracy(targets, probabilities) == 0.75
 
 
+COLUMN = np.full((4, 1), 0.7)
+
+
+@pytest.mark.parametrize(
+    ("metric", "y", "predicted", "error", "message"),
+    [
+        ("accuracy", [1, 0, 0, 0], [1, 0, 1, 0], ValueError, r"^predicted: .*1-d of .* np\.mean"),
+        ("accuracy", ["a"] * 4, COLUMN, TypeError, "^y: .*return_inverse"),
+        ("accuracy", [1, 0, 0, 0], COLUMN, ValueError, r"^y: .* 0, got 1; .*reshape\(-1, 1\)"),
+        ("accuracy", [0, 2, 0, 1], np.eye(4)[:, :2], ValueError, "^y: .* from 0 to 1, got 2$"),
+        ("accuracy", [0, 1], COLUMN, ValueError, r"^y: .*labels \(4,\) or .*got shape \(2,\)"),
+        ("r2", np.ones(4), COLUMN, ValueError, r"^y: expected shape \(4, 1\), got \(4,\); y\.resh"),
+    ],
+    ids=["labels", "texts", "1-d binary", "beyond", "length", "1-d"],
+)
+def test_metrics_refuse_what_they_would_misread(metric, y, predicted, error, message):
+    with pytest.raises(error, match=message):
+        getattr(fastbp.metrics, metric)(y if metric == "accuracy" else np.array(y), predicted)
+
+
 def test_accuracy_of_distributions():
     model = fastbp.Model([2, 3], loss="softmax_cross_entropy", seed=0)
     X = RNG.normal(size=(30, 2))

@@ -280,7 +280,11 @@ def test_summary():
 # -------------------------------------------------------------------------------- copies, threads
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+@pytest.mark.parametrize(
+    "duplicate",
+    [copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))],
+    ids=["copy", "deepcopy", "pickle"],
+)
 def test_a_copy_goes_on_as_the_original_would(classification, duplicate):
     model, X, y = classification
     model.metadata = {"a": [1]}
@@ -289,6 +293,8 @@ def test_a_copy_goes_on_as_the_original_would(classification, duplicate):
     assert repr(twin) == repr(model)
     assert twin.metadata == {"a": [1]}
     assert not np.shares_memory(twin.parameters, model.parameters)
+    twin.metadata["a"].append(2)
+    assert model.metadata == {"a": [1]}
     for each in (model, twin):
         each.fit(X, y, epochs=2, batch_size=8)
     assert_array_equal(twin.parameters, model.parameters)

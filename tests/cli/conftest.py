@@ -57,8 +57,6 @@ def fails(run):
 def spawn(tmp_path):
     """Start the command as a process in an empty folder."""
     home = str(Path(fastbp.__file__).parents[1])
-    environment = os.environ | {"PYTHONPATH": home, "COLUMNS": "200"}
-
     command = "import sys; from fastbp.cli import main; sys.exit(main())"
 
     with ExitStack() as processes:
@@ -67,7 +65,7 @@ def spawn(tmp_path):
             process = subprocess.Popen(
                 [sys.executable, "-c", code, *map(str, arguments)],
                 cwd=tmp_path,
-                env=environment,
+                env=os.environ | {"PYTHONPATH": home, "COLUMNS": "200"},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

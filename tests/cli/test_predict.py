@@ -51,7 +51,7 @@ def test_columns_go_by_name(run, model, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("c\na\n", "u.csv: there is no column 'n'"),
+        ("c\na\n", "u.csv, line 1: there is no column 'n'"),
         ("n,c\n1,a\n2,z\n", "u.csv, line 3, column 'c': the category 'z' was not in"),
         ("n,c\n1,a\nx,a\n", "u.csv, line 3, column 'n': 'x' is not a finite number"),
         ("n,c\n1,a\n9e38,a\n", "u.csv, line 3: the row is too far from the training rows"),

@@ -152,10 +152,10 @@ def test_a_column_is_numeric_if_half_of_its_cells_are(read, cells, numeric):
 
 def test_missing_column_is_named_with_what_there_is(read):
     table = read("size,colour\n1,red\n")
-    with pytest.raises(
-        DataError, match=r"t.csv: there is no column 'color'; did you mean 'colour'"
-    ):
+    with pytest.raises(DataError, match=r"t.csv, line 1: there is no column 'color'; did you mean"):
         table.column("color")
+    with pytest.raises(DataError, match=r"t.csv, line 3: there is no column 'x'"):
+        read("\n\nsize,colour\n1,red\n").column("x")
     with pytest.raises(DataError, match=r"there are 'size', 'colour'$"):
         table.column("x")
 

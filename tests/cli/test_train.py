@@ -248,7 +248,16 @@ def test_a_full_disk_is_a_failure(spawn, tmp_path):
     )
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert err.splitlines()[-1] == "fastbp: [Errno 27] File too large"
+    assert err.splitlines()[-1] == (
+        "fastbp: an output (model, picture, predictions or standard output): cannot be written: "
+        "File too large"
+    )
     assert "Traceback" not in err
     assert (tmp_path / "digits.safetensors").read_bytes() == b"before"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_missing_target_is_named_with_the_line_of_the_names(fails, houses):
+    message = fails(2, "train", houses, "--target", "prize")
+    expected = "houses.csv, line 1: there is no column 'prize'; did you mean 'price'?"
+    assert message.endswith(expected)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastbp import SGD, DivergenceError, Model
+from fastbp import SGD, Adam, DivergenceError, Model, RMSprop
 
 # Threads that see a flag at different times can wait for each other for ever, which a test in this
 # process could not survive.
@@ -45,4 +45,48 @@ def test_parameters_are_those_before_the_minibatch_that_diverged(engine, threads
     twin.fit(X[:32], y[:32], **fit)
     with pytest.raises(DivergenceError, match="epoch 1, minibatch 3"):
         model.fit(X, y, **fit)
+    assert model.parameters.tobytes() == twin.parameters.tobytes()
+
+
+@pytest.mark.parametrize("scale", [3e19, 1e19])  # the gradient overflows, or only its square
+@pytest.mark.parametrize(
+    "optimizer",
+    [Adam(1e-2), RMSprop(1e-2), RMSprop(1e-3, momentum=0.9)],
+    ids=["adam", "rmsprop", "rmsprop, momentum"],
+)
+def test_a_fit_after_one_that_diverged_works(optimizer, scale, isa, threads):
+    """The moments that an equal optimizer goes on with stay finite, too."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(64, 5)).astype(np.float32)
+    y = X @ rng.normal(size=(5, 1)).astype(np.float32)
+    model = Model([5, 8, 1], loss="squared_error", activation="identity", seed=0)
+    fit = {"batch_size": 16, "optimizer": optimizer}
+    with pytest.raises(DivergenceError):
+        model.fit(np.float32(scale) * X, y, epochs=3, **fit)
+    assert np.isfinite(model.parameters).all()
+    before = model.loss(X, y)
+    model.fit(X, y, epochs=30, **fit)
+    assert model.loss(X, y) < before / 2
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [SGD(1e-3, momentum=0.9), SGD(1e-3, momentum=0.9, nesterov=True), RMSprop(momentum=0.9)],
+    ids=["momentum", "nesterov", "rmsprop, momentum"],
+)
+def test_an_update_that_overflows_everywhere_leaves_no_trace(optimizer, isa, threads):
+    """Every gradient is infinite, with a finite loss: parameters and moments stay as they were."""
+    rng = np.random.default_rng(3)
+    X = rng.uniform(0.5, 1, (16, 5)).astype(np.float32)
+    y = X.sum(axis=1, keepdims=True)
+    model, twin = (Model([5, 1], loss="squared_error", seed=0) for _ in range(2))
+    fit = {"batch_size": 16, "optimizer": optimizer, "shuffle": False}
+    for one in (model, twin):
+        one.parameters = np.full(6, 0.1, np.float32)
+        one.fit(X, y, epochs=3, **fit)
+    with pytest.raises(DivergenceError, match="parameters stopped"):
+        model.fit(X * np.float32(2e38), y, epochs=1, **fit)
+    assert model.parameters.tobytes() == twin.parameters.tobytes()
+    for one in (model, twin):
+        one.fit(X, y, epochs=3, **fit)
     assert model.parameters.tobytes() == twin.parameters.tobytes()

@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import tracemalloc
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -108,18 +109,47 @@ def test_an_epoch_cut_at_every_block_gives_the_same_bits(update, isa, dtype, thr
 
 # Allocations. The end of an epoch may put its arena back into a list; steps may do nothing.
 
-BATCH, FEW, MANY = 30, 10, 100
 END_OF_EPOCH = 1
 
 
-def training_for_allocations(n_batches, dtype="float32"):
-    n = n_batches * BATCH
+class Kind(NamedTuple):
+    """What an epoch is made of."""
+
+    dtype: str
+    x: str  # rows of another dtype are converted
+    batch_size: int = 30
+    few: int = 10
+    many: int = 100  # batches
+
+
+KINDS = {
+    "float32": Kind("float32", "float32"),
+    "float64": Kind("float64", "float64"),
+    "uint8": Kind("float32", "uint8"),
+    "uint8 to float64": Kind("float64", "uint8"),
+    "blocks": Kind("float32", "float32", batch_size=1600, few=2, many=6),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def training_for_allocations(n_batches, kind):
+    dtype, x, batch_size, *_ = KINDS[kind]
+    n = n_batches * batch_size
     case = make_case([20, 40, 30, 5], "gelu", "softmax_cross_entropy", batch=n, seed=0)
-    return Training(case, UPDATES["adam, clipped"], dtype, BATCH)
+    training = Training(case, UPDATES["adam, clipped"], dtype, batch_size)
+    training.x = np.abs(training.x).astype(x)
+    return training
 
 
-def python_memory_of_an_epoch(n_batches, dtype):
-    training = training_for_allocations(n_batches, dtype)
+def test_a_large_batch_has_several_blocks():
+    epoch, runs = training_for_allocations(1, "blocks").epoch(), 1
+    while not epoch.run(0.0):  # a block each
+        runs += 1
+    assert runs > 1
+
+
+def python_memory_of_an_epoch(n_batches, kind):
+    training = training_for_allocations(n_batches, kind)
     training.epoch().run(60.0)
     epoch = training.epoch()
     tracemalloc.start()
@@ -135,9 +165,11 @@ def python_memory_of_an_epoch(n_batches, dtype):
     return peak - before
 
 
-def test_steps_allocate_no_python_memory(isa, dtype, threads):
+@every_kind
+def test_steps_allocate_no_python_memory(kind, isa, threads):
     # the least of a few: tracemalloc counts what any other thread of the process allocates, too
-    few, many = (min(python_memory_of_an_epoch(n, dtype) for _ in range(3)) for n in (FEW, MANY))
+    counts = KINDS[kind].few, KINDS[kind].many
+    few, many = (min(python_memory_of_an_epoch(n, kind) for _ in range(3)) for n in counts)
     assert few == many < 100 * END_OF_EPOCH
 
 
@@ -191,12 +223,12 @@ def counter(tmp_path_factory):
     return library
 
 
-def calls_of_an_epoch(n_batches):
+def calls_of_an_epoch(n_batches, kind):
     """In the preloaded process: calls of the allocator while an epoch runs, and for its set-up."""
     library = ctypes.CDLL(None)
     start, stop = library.counter_start, library.counter_stop
     stop.restype = ctypes.c_long
-    training = training_for_allocations(n_batches)
+    training = training_for_allocations(n_batches, kind)
     start()
     first = training.epoch()
     control = stop()
@@ -211,12 +243,13 @@ def calls_of_an_epoch(n_batches):
 
 
 def report_allocations(isa, n_threads):
-    """In the preloaded process: write the calls for few and for many batches."""
+    """In the preloaded process: write, a line a kind, the calls for few and for many batches."""
     _engine.use_isa(isa)
     _engine.set_num_threads(n_threads)
     _engine.set_thread_grain(0)
-    calls = calls_of_an_epoch(FEW) + calls_of_an_epoch(MANY)
-    sys.stdout.write(" ".join(map(str, calls)))
+    for name, kind in KINDS.items():
+        calls = calls_of_an_epoch(kind.few, name) + calls_of_an_epoch(kind.many, name)
+        sys.stdout.write(" ".join(map(str, calls)) + "\n")
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
@@ -227,6 +260,7 @@ def test_steps_allocate_no_c_memory(n_threads, isa, counter):
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True
     )
-    few, few_control, many, many_control = map(int, done.stdout.split())
-    assert min(few_control, many_control) > 0, "the counter does not count"
-    assert few == many <= END_OF_EPOCH
+    for kind, line in zip(KINDS, done.stdout.splitlines(), strict=True):
+        few, few_control, many, many_control = map(int, line.split())
+        assert min(few_control, many_control) > 0, "the counter does not count"
+        assert few == many <= END_OF_EPOCH, kind

@@ -1,0 +1,258 @@
+"""The products and updates alone, on shapes that meet every tail of a tile, a panel and a block."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fastbp import _kernels, _reference
+from fastbp._engine import ACTIVATIONS, OPTIMIZERS, isas
+from fastbp._reference import Update
+
+GUARD = 64  # elements before and after every array
+SENTINEL = 77
+NOISE = np.random.default_rng(0).normal(size=150_000)
+
+# (m, k, n): c (m x n) is a sum over k
+EDGES = (3, 7, 9, 14, 16, 24, 31, 40, 49, 64)  # 1 to 4 vectors of 4, 8 and 16, whole and partial
+TILES = [(m, 3, n) for m in range(1, 21) for n in EDGES]
+WIDTHS = [(1 + n % 13, (1, 2, 17, 40)[n % 4], n) for n in (*range(1, 71), *range(126, 132))]
+# more than 384 rows of b are a second block; 24 rows of c and 1024 bytes of b are packed
+BLOCKS = [(m, k, n) for m in (1, 5, 25) for k in (384, 385, 800) for n in (1, 17, 64, 70)]
+PACKED = [(m, k, n) for m in (23, 24, 33) for k in (2, 384, 390) for n in (128, 131, 256, 263)]
+SHAPES = TILES + WIDTHS + BLOCKS + PACKED
+
+
+class Guarded:
+    """An array between guards; all of it is SENTINEL until the array is written."""
+
+    def __init__(self, shape, dtype):
+        self.memory = np.full(math.prod(np.atleast_1d(shape)) + 2 * GUARD, SENTINEL, dtype)
+        self.array = self.memory[GUARD:-GUARD].reshape(shape)
+
+    def checked(self):
+        """Return the array, whose guards must be as they were."""
+        assert np.all(self.memory[:GUARD] == SENTINEL), "written before the array"
+        assert np.all(self.memory[-GUARD:] == SENTINEL), "written beyond the array"
+        return self.array
+
+
+def numbers(shape, dtype, seed):
+    """Return random numbers between NaNs, which may not get into any sum."""
+    guarded = Guarded(shape, dtype)
+    guarded.memory[:] = np.nan
+    guarded.array[:] = NOISE[seed * 1000 :][: guarded.array.size].reshape(shape)
+    return guarded.array
+
+
+def result(kernel, shape, dtype, *, start=None):
+    """Return what the kernel writes into a guarded array, which holds `start` if it is given."""
+    out = Guarded(shape, dtype)
+    if start is not None:
+        out.array[:] = start
+    kernel(out.array)
+    return out.checked()
+
+
+def check_sum(found, a, b, start=0.0):
+    """Compare with start + a b in float64.
+
+    An element is a sum of k products in order: its error is at most k + 1 roundings of the sum of
+    magnitudes, and NumPy's the same.
+    """
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    eps = np.finfo(found.dtype).eps
+    bound = 2 * (len(b) + 1) * eps * (np.abs(a) @ np.abs(b) + np.abs(start))
+    assert np.all(np.abs(found - (a @ b + start)) <= bound), (*a.shape, b.shape[1])
+
+
+def forward(isa, x, w, b, activation="identity"):
+    """Return a, and the slope where the activation keeps it."""
+    shape, slope = (len(x), w.shape[1]), Guarded((len(x), w.shape[1]), x.dtype)
+    code = ACTIVATIONS.index(activation)
+    a = result(
+        lambda a: _kernels.dense_forward(isa, x, w, b, code, 1.0, a, slope.array), shape, x.dtype
+    )
+    return a, slope.checked()
+
+
+def backward_dz(isa, dz, wt, activation, a, slope):
+    code = ACTIVATIONS.index(activation)
+    return result(
+        lambda out: _kernels.dense_backward_dz(isa, dz, wt, code, 1.0, a, slope, out),
+        a.shape,
+        dz.dtype,
+    )
+
+
+def backward_dw(isa, x, dz, start=None):
+    return result(
+        lambda dw: _kernels.dense_backward_dw(isa, x, dz, dw, start is not None),
+        (x.shape[1], dz.shape[1]),
+        x.dtype,
+        start=start,
+    )
+
+
+def backward_db(isa, dz, start=None):
+    return result(
+        lambda db: _kernels.dense_backward_db(isa, dz, db, start is not None),
+        dz.shape[1],
+        dz.dtype,
+        start=start,
+    )
+
+
+def test_forward(isa, dtype):
+    for m, k, n in SHAPES:
+        x, w, b = (numbers(s, dtype, i) for i, s in enumerate([(m, k), (k, n), n]))
+        z, slope = forward(isa, x, w, b)
+        check_sum(z, x, w, b.astype(np.float64))
+        assert np.all(slope == SENTINEL), "identity keeps no slope"
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+def test_activation_and_derivative_of_a_product(activation, isa, dtype):
+    code = ACTIVATIONS.index(activation)
+    for m, k, n in WIDTHS + PACKED:
+        x, w, b = (numbers(s, dtype, i) for i, s in enumerate([(m, k), (k, n), n]))
+        z, _ = forward(isa, x, w, b)
+        a, slope = forward(isa, x, w, b, activation)
+        expected, expected_slope = np.empty(m * n, dtype), np.empty(m * n, dtype)
+        _kernels.activate(isa, code, 1.0, z.ravel(), expected, expected_slope)
+        np.testing.assert_array_equal(a.ravel(), expected)
+        if activation == "gelu":  # the one of them that keeps its slope
+            np.testing.assert_array_equal(slope.ravel(), expected_slope)
+        product = backward_dz(isa, x, w, "identity", a, slope)
+        found = backward_dz(isa, x, w, activation, a, slope)
+        np.testing.assert_array_equal(found, product * expected_slope.reshape(m, n))
+
+
+def test_backward_dz(isa, dtype):
+    for m, k, n in SHAPES:
+        dz, wt, unused = (numbers(s, dtype, i) for i, s in enumerate([(m, k), (k, n), (m, n)]))
+        check_sum(backward_dz(isa, dz, wt, "identity", unused, unused), dz, wt)
+
+
+def test_backward_dw_and_db(isa, dtype):
+    for m, k, n in SHAPES:
+        x, dz, start = (numbers(s, dtype, i) for i, s in enumerate([(k, m), (k, n), (m, n)]))
+        check_sum(backward_dw(isa, x, dz), x.T, dz)
+        check_sum(backward_dw(isa, x, dz, start), x.T, dz, start.astype(np.float64))
+        ones = np.ones((1, k))
+        check_sum(backward_db(isa, dz)[None], ones, dz)
+        check_sum(backward_db(isa, dz, start[0])[None], ones, dz, start[:1].astype(np.float64))
+
+
+def test_accumulating_goes_on_exactly(isa, dtype):
+    for m, k, n in SHAPES:
+        x, dz = numbers((k, m), dtype, 0), numbers((k, n), dtype, 1)
+        whole, whole_db = backward_dw(isa, x, dz), backward_db(isa, dz)
+        for cut in {1, k // 2, k - 1} - {0, k}:
+            part, part_db = backward_dw(isa, x[:cut], dz[:cut]), backward_db(isa, dz[:cut])
+            assert backward_dw(isa, x[cut:], dz[cut:], part).tobytes() == whole.tobytes(), (m, k, n)
+            assert backward_db(isa, dz[cut:], part_db).tobytes() == whole_db.tobytes(), (m, k, n)
+
+
+def test_transpose(isa, dtype):
+    for m, _, n in SHAPES:
+        w = numbers((m, n), dtype, 0)
+        found = result(lambda wt, w=w: _kernels.transpose(isa, w, wt), (n, m), dtype)
+        np.testing.assert_array_equal(found, w.T)
+
+
+UPDATES = {
+    "sgd": Update("sgd", weight_decay=0.03),
+    "momentum": Update("sgd", beta1=0.9, weight_decay=0.03),
+    "nesterov": Update("sgd", beta1=0.9, nesterov=True),
+    "adam": Update("adam", beta1=0.9, beta2=0.99, eps=1e-3, weight_decay=0.03),
+    "adamw": Update("adam", beta1=0.9, beta2=0.99, eps=1e-3, decoupled_decay=0.1),
+    "rmsprop": Update("rmsprop", beta2=0.9, eps=1e-3),
+    "rmsprop, momentum": Update("rmsprop", beta1=0.5, beta2=0.9, eps=1e-3, weight_decay=0.03),
+    "adagrad": Update("adagrad", eps=1e-3, weight_decay=0.03),
+}
+LENGTHS = (*range(1, 71), 127, 128, 129)
+RATE, SCALE, STEP = 0.05, 0.25, 3
+every_update = pytest.mark.parametrize("u", UPDATES.values(), ids=UPDATES)
+
+
+def state_and_gradient(n, dtype):
+    """Return guarded p, m, v, and g."""
+    state = [Guarded(n, dtype) for _ in range(3)]
+    for seed, guarded in enumerate(state):
+        guarded.array[:] = numbers(n, dtype, seed)
+    state[2].array[:] = np.abs(state[2].array) + dtype.type(0.1)
+    return state, numbers(n, dtype, 3)
+
+
+def update(isa, u, state, g):
+    """Update the state; return what the kernel says."""
+    settings = {
+        name: getattr(u, name)
+        for name in ("nesterov", "weight_decay", "decoupled_decay", "beta1", "beta2", "eps")
+    }
+    if u.optimizer == "adam":
+        settings["correction1"] = 1 - u.beta1**STEP
+        settings["correction2"] = np.sqrt(1 - u.beta2**STEP)
+    kind = OPTIMIZERS.index(u.optimizer)
+    arrays = (guarded.array for guarded in state)
+    p, m, v = arrays
+    return _kernels.update(isa, p, g, m, v, kind=kind, rate=RATE, scale=SCALE, **settings)
+
+
+@every_update
+def test_update(u, isa, dtype):
+    bound = 8 * np.finfo(dtype).eps  # a few roundings of numbers of about one
+    for n in LENGTHS:
+        state, g = state_and_gradient(n, dtype)
+        before = [guarded.array.astype(np.float64) for guarded in state]
+        expected = _reference.step(u, before, SCALE * g.astype(np.float64), RATE, STEP)
+        # SGD and RMSprop without momentum have no m: it is left alone
+        has_m = u.optimizer == "adam" or u.beta1
+        wanted = (expected[0], expected[1] if has_m else before[1], expected[2])
+        assert update(isa, u, state, g)
+        for guarded, values in zip(state, wanted, strict=True):
+            np.testing.assert_allclose(guarded.checked(), values, rtol=bound, atol=bound)
+
+
+@every_update
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan, "overflow"])
+def test_an_update_that_is_not_finite_leaves_its_parameter_and_moments(u, bad, isa, dtype):
+    if bad == "overflow":
+        bad = np.finfo(dtype).max if u.optimizer != "sgd" else np.inf  # its square is infinite
+    for n in LENGTHS:
+        state, g = state_and_gradient(n, dtype)
+        twin, _ = state_and_gradient(n, dtype)
+        before = [guarded.array.copy() for guarded in state]
+        update(isa, u, twin, g)
+        at = n * 2 // 3
+        g[at] = bad
+        assert not update(isa, u, state, g)
+        for guarded, other, old in zip(state, twin, before, strict=True):
+            expected = other.array.copy()
+            expected[at] = old[at]
+            assert guarded.checked().tobytes() == expected.tobytes()
+
+
+def results(isa, dtype):
+    """Bits of every kernel on every shape."""
+    bits = []
+    for m, k, n in SHAPES:
+        x, w, b = (numbers(s, dtype, i) for i, s in enumerate([(m, k), (k, n), n]))
+        a, slope = forward(isa, x, w, b, "gelu")
+        dz = backward_dz(isa, x, w, "gelu", a, slope)
+        bits += [a, slope, dz, backward_dw(isa, x, a), backward_db(isa, dz)]
+    for u in UPDATES.values():
+        state, g = state_and_gradient(LENGTHS[-1], dtype)
+        update(isa, u, state, g)
+        bits += [guarded.array for guarded in state]
+    return [values.tobytes() for values in bits]
+
+
+def test_vector_tables_give_the_same_bits(dtype):
+    tables = [isa for isa in isas() if isa != "generic"]
+    if len(tables) < 2:
+        pytest.skip("needs two kernel tables with FMA")
+    first, *others = (results(isa, dtype) for isa in tables)
+    for other in others:
+        assert other == first
