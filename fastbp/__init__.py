@@ -12,10 +12,11 @@ input is kept; backward, the network runs in mirror with the gains sigma'(z) and
 
     Model               the network, its flat parameter vector, and what one does with them
       |
-      +-- Dense, Activation     losses     Optimizer, Schedule     Callback     what is wanted:
-      |   Initializer                                              History      frozen descriptions
+      +-- Dense, Activation     losses     Optimizer, Schedule     what is wanted: frozen
+      |   Initializer                                              descriptions
+      +-- Callback, History                                        what happens between epochs
       |
-    _engine (Cython)    loops over layers, row blocks and minibatches; the only OpenMP; no GIL
+    _engine (Cython)    loops over layers, row blocks and minibatches; the only threads; no GIL
       |
     src_c (C)           kernels, one thread each: products, activations, losses, updates,
                         compiled once per instruction set and chosen at run time

@@ -124,6 +124,6 @@ def _failure(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"out of memory: {error}"
     if isinstance(error, OSError):
-        name = error.filename or "an output (model, picture, predictions or standard output)"
+        name = error.filename or "standard output"
         return f"{name}: cannot be written: {error.strerror or error}"
     return str(error)

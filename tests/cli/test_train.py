@@ -248,10 +248,7 @@ def test_a_full_disk_is_a_failure(spawn, tmp_path):
     )
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert err.splitlines()[-1] == (
-        "fastbp: an output (model, picture, predictions or standard output): cannot be written: "
-        "File too large"
-    )
+    assert err.splitlines()[-1] == "fastbp: digits.safetensors: cannot be written: File too large"
     assert "Traceback" not in err
     assert (tmp_path / "digits.safetensors").read_bytes() == b"before"
     assert len(list(tmp_path.iterdir())) == 1
