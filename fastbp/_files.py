@@ -28,7 +28,7 @@ def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
         os.replace(temporary, target)
     except BaseException as error:
         temporary.unlink()
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.errno and error.filename is None:
             error.filename = os.fspath(path)  # a full disk does not say which file
         raise
     _sync_folder(target.parent)
