@@ -104,7 +104,7 @@ def test_a_failure_while_saving_leaves_the_old_file(saved, monkeypatch, call):
 
     monkeypatch.setattr(os, call, fail)
     model.parameters = np.zeros(model.n_parameters)
-    with pytest.raises(OSError, match="no space left on device: '.*net.safetensors'"):
+    with pytest.raises(OSError, match=r"no space left on device: '.*net\.safetensors'"):
         model.save(path)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]

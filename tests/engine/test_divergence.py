@@ -71,7 +71,7 @@ def test_a_fit_after_one_that_diverged_works(optimizer, scale, isa, threads):
 
 @pytest.mark.parametrize(
     "optimizer",
-    [SGD(1e-3, momentum=0.9), SGD(1e-3, momentum=0.9, nesterov=True), RMSprop(momentum=0.9)],
+    [SGD(1e-3, momentum=0.9), SGD(1e-3, momentum=0.9, nesterov=True), RMSprop(1e-4, momentum=0.9)],
     ids=["momentum", "nesterov", "rmsprop, momentum"],
 )
 def test_an_update_that_overflows_everywhere_leaves_no_trace(optimizer, isa, threads):
