@@ -40,7 +40,11 @@ def test_what_the_stub_of_the_engine_declares_is_there():
 
 
 def test_the_installed_version_is_that_of_the_module():
-    assert fastbp.__version__ == metadata.version("fastbp")
+    try:
+        installed = metadata.version("fastbp")
+    except metadata.PackageNotFoundError:
+        pytest.skip("needs the installed package: pip install .")
+    assert fastbp.__version__ == installed
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
