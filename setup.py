@@ -44,7 +44,7 @@ OPTIMIZE = ["-O1", "-g"] if DEBUG else ["-O3"]
 C_FLAGS = ["-std=c11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 C_FLAGS += ["-fvisibility=hidden", *OPTIMIZE]
 HARDENING = ["-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"]
-HARDENING += ["-Werror=format-security"]
+HARDENING += ["-Wformat", "-Werror=format-security"]
 OPTIONAL_C_FLAGS = [
     "-fstack-clash-protection",
     "-fcf-protection",

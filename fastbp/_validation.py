@@ -228,7 +228,7 @@ def as_labels(y: Any, name: str, n_rows: int, n_classes: int) -> npt.NDArray[np.
     _refuse_outside(array, name, 0, n_classes - 1, expected)
     if array.dtype.kind == "f" and (array != np.floor(array)).any():
         raise ValueError(explain(name, expected, _first(array, array != np.floor(array))))
-    return np.ascontiguousarray(array, np.int32)
+    return np.array(array, np.int32, order="C")  # a copy: the core trusts labels as they are now
 
 
 def as_weights(weight: Any, name: str, n_rows: int) -> Float64 | None:

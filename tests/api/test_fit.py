@@ -337,3 +337,16 @@ def test_digits_are_learned():
     history = model.fit(X[:1437], y[:1437], epochs=20, validation_data=(X[1437:], y[1437:]))
     assert history.metrics["val_accuracy"][-1] >= 0.97
     assert history.loss[-1] < 0.05 < history.loss[0]
+
+
+def test_labels_that_change_during_a_fit_do_not_reach_the_core():
+    """The core indexes memory with labels: it must see only those that were checked."""
+    y = np.zeros(64, np.int32)
+
+    class Changes(fastbp.Callback):
+        def on_epoch_end(self, model, history):
+            y[:] = 2_000_000_000
+
+    model = fastbp.Model([4, 8, 3], loss="softmax_cross_entropy", seed=0)
+    history = model.fit(np.ones((64, 4)), y, epochs=3, callbacks=[Changes()])
+    assert history.loss[2] < history.loss[0]

@@ -247,8 +247,9 @@ double fbp_seconds(void);
 /* A barrier for a team of threads: spins for a bounded time, then yields the processor at each
  * turn. Initialise with zeros. */
 typedef struct {
-    _Alignas(64) unsigned arrived;
-    _Alignas(64) unsigned generation;
+    unsigned arrived;
+    char apart[FBP_ALIGN - sizeof(unsigned)]; /* another cache line, whatever the alignment */
+    unsigned generation;
 } fbp_barrier;
 void fbp_barrier_wait(fbp_barrier *barrier, int team);
 /* *flag = 1, from any thread */
