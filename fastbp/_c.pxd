@@ -8,6 +8,8 @@ cdef extern from "fastbp/fastbp.h" nogil:
         FBP_OK
         FBP_ALIGN
         FBP_NORM_CHUNK
+        FBP_SUM_ROWS
+        FBP_HUGE_PAGE
         FBP_ADAM
         FBP_N_ACTIVATIONS
         FBP_N_LOSSES
@@ -24,8 +26,8 @@ cdef extern from "fastbp/fastbp.h" nogil:
         int activation
         double alpha
         int64_t p_w, p_b
-        int64_t ld, ld_wt
-        size_t wt
+        int64_t ld
+        size_t w_panels, wt_panels, dz_panels
         size_t a, slope, dz
         size_t x_rows, dz_rows
 
@@ -33,15 +35,14 @@ cdef extern from "fastbp/fastbp.h" nogil:
         int n_layers
         size_t itemsize
         int64_t n_parameters
-        int64_t block
-        int threads
+        int64_t block, panel
         int64_t x_ld
-        size_t x, row_loss, scratch, scratch_size, norms
+        size_t x, row_loss, norms
         int64_t n_norms
         size_t size
 
     int fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
-                      int64_t block, int threads, size_t scratch_size)
+                      int64_t block, int64_t panel)
     int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch)
 
     ctypedef struct fbp_samples:
@@ -63,25 +64,26 @@ cdef extern from "fastbp/fastbp.h" nogil:
         double beta1, beta2, eps
         double correction1, correction2
 
-    ctypedef struct fbp_scratch:
-        void *buffer
-        size_t size
+    ctypedef struct fbp_operand:
+        const void *data
+        int64_t ld
+        int panels
 
     ctypedef struct fbp_kernels:
-        size_t scratch_size
+        int64_t panel
         int tile_rows
         void (*load_rows)(const fbp_samples *s, int64_t row0, int64_t n_rows, int64_t n_in,
                           void *out, int64_t ld) noexcept nogil
-        void (*dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, const void *w,
+        void (*dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, fbp_operand w,
                           const void *b, int64_t n_out, int activation, double alpha, void *a,
-                          void *slope, int64_t ld, fbp_scratch scratch) noexcept nogil
+                          void *slope, int64_t ld) noexcept nogil
         void (*dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int64_t n_out,
-                             const void *wt, int64_t ld_wt, int64_t n_in, int activation,
-                             double alpha, const void *a, const void *slope, void *dz_below,
-                             int64_t ld, fbp_scratch scratch) noexcept nogil
+                             fbp_operand wt, int64_t n_in, int activation, double alpha,
+                             const void *a, const void *slope, void *dz_below,
+                             int64_t ld) noexcept nogil
         void (*dense_bwd_dw)(const void *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
-                             const void *dz, int64_t ld, int64_t n_out, int accumulate, void *dw,
-                             fbp_scratch scratch) noexcept nogil
+                             fbp_operand dz, int64_t n_out, int accumulate,
+                             void *dw) noexcept nogil
         void (*dense_bwd_db)(const void *dz, int64_t ld, int64_t n_rows, int64_t n_out,
                              int accumulate, void *db) noexcept nogil
         int (*loss)(int kind, const double *parameters, const fbp_samples *s, int64_t row0,
@@ -92,8 +94,10 @@ cdef extern from "fastbp/fastbp.h" nogil:
         int (*update)(const fbp_update *u, int64_t n, void *p, const void *g, void *m,
                       void *v) noexcept nogil
         double (*sum_of_squares)(const void *g, int64_t n) noexcept nogil
-        void (*transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_out, void *wt,
-                          int64_t ld_wt) noexcept nogil
+        void (*pack)(const void *b, int64_t ld, int64_t k0, int64_t k1, int64_t depth, int64_t n,
+                     void *panels) noexcept nogil
+        void (*transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_in, int64_t n_out,
+                          void *panels) noexcept nogil
         void (*activate)(int activation, double alpha, int64_t n, const void *z, void *a,
                          void *slope) noexcept nogil
         void (*times_slope)(int activation, double alpha, int64_t n, const void *a,
@@ -117,6 +121,7 @@ cdef extern from "fastbp/fastbp.h" nogil:
     int fbp_all_finite(const fbp_samples *s, int64_t n, int64_t n_in, int64_t *row,
                        int64_t *column)
     double fbp_seconds()
+    void fbp_prefer_huge_pages(void *memory, size_t size)
 
     ctypedef struct fbp_barrier:
         unsigned arrived

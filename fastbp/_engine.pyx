@@ -29,8 +29,8 @@ from libc.string cimport memcpy, memset
 from fastbp._c cimport *
 from fastbp._epoch cimport EpochState, epoch_worker
 from fastbp._pass cimport (
-    GRADIENT_OF_ROWS, LOSSES_OF_ROWS, PREDICT, PREDICT_LINK, Pass, point_rows, rows_worker,
-    transpose_weights,
+    GRADIENT_OF_ROWS, LOSSES_OF_ROWS, PREDICT, PREDICT_LINK, Pass, copy_weights, point_rows,
+    rows_worker,
 )
 
 
@@ -202,6 +202,18 @@ def sum_float64(const double[::1] values):
 
 cdef enum:
     MOST_ARENAS = 4  # kept for the next pass; more only while passes run at once
+    PANELS_MIN_ROWS = 24  # rows that pay for a copy of w in panels
+
+
+cdef char *arena_memory(size_t size) noexcept:
+    """Aligned memory; large arenas in huge pages, as far as the system has them."""
+    cdef char *memory
+    if size < FBP_HUGE_PAGE:
+        return <char *>aligned_alloc(FBP_ALIGN, size)
+    memory = <char *>aligned_alloc(FBP_HUGE_PAGE, (size + FBP_HUGE_PAGE - 1) // FBP_HUGE_PAGE * FBP_HUGE_PAGE)
+    if memory != NULL:
+        fbp_prefer_huge_pages(memory, size)
+    return memory
 
 
 cdef class Arena:
@@ -212,7 +224,7 @@ cdef class Arena:
     cdef char *memory
     cdef const fbp_kernels *kernels
 
-    def __cinit__(self, Network network, int64_t block, int threads):
+    def __cinit__(self, Network network, int64_t block):
         cdef int l
         cdef size_t size = network.n_layers * sizeof(fbp_layer)
         self.kernels = kernels_of("", network.itemsize)
@@ -221,9 +233,9 @@ cdef class Arena:
             raise MemoryError()
         memcpy(self.layers, network.layers, size)
         if fbp_plan_make(&self.plan, self.layers, network.n_layers, network.itemsize, block,
-                         threads, self.kernels.scratch_size) != FBP_OK:
+                         self.kernels.panel) != FBP_OK:
             raise OverflowError("the network is too large for this machine's address space")
-        self.memory = <char *>aligned_alloc(FBP_ALIGN, self.plan.size)
+        self.memory = arena_memory(self.plan.size)
         if self.memory == NULL:
             raise MemoryError(
                 f"{self.plan.size} bytes for activations and deltas; make the network smaller"
@@ -270,7 +282,7 @@ cdef class Network:
             self.layers[l].n_out = widths[l + 1]
             self.layers[l].activation = activations[l]
             self.layers[l].alpha = alphas[l]
-        if fbp_plan_make(&plan, self.layers, self.n_layers, itemsize, 1, 1, 0) != FBP_OK:
+        if fbp_plan_make(&plan, self.layers, self.n_layers, itemsize, 1, 1) != FBP_OK:
             raise OverflowError("the network has more parameters than this machine can address")
         self.n_parameters = plan.n_parameters
 
@@ -290,17 +302,16 @@ cdef class Network:
         cdef double worth = flops / _thread_grain if _thread_grain > 0 else <double>rows
         return <int>max(1.0, min(worth, <double>min(<int64_t>_num_threads, rows)))
 
-    cdef Arena take(self, int64_t rows, int threads):
+    cdef Arena take(self, int64_t rows):
         """An arena from the pool that is large enough, or a new one."""
         cdef Arena arena
         cdef int64_t block = self.block_for(rows)
         cdef const fbp_kernels *kernels = kernels_of("", self.itemsize)
         for arena in self.pool:
-            if (arena.kernels == kernels and arena.plan.block >= block
-                    and arena.plan.threads >= threads):
+            if arena.kernels == kernels and arena.plan.block >= block:
                 self.pool.remove(arena)
                 return arena
-        return Arena(self, block, threads)
+        return Arena(self, block)
 
     cdef int give_back(self, Arena arena) except -1:
         self.pool.append(arena)
@@ -308,7 +319,9 @@ cdef class Network:
             del self.pool[0]
         return 0
 
-    cdef Pass start(self, Arena arena, Buffer parameters, Samples samples) noexcept:
+    cdef Pass start(self, Arena arena, Buffer parameters, Samples samples,
+                    int64_t rows) noexcept:
+        """A pass whose threads take `rows` rows each, before w changes or altogether."""
         cdef Pass t
         t.kernels = arena.kernels
         t.plan = &arena.plan
@@ -318,6 +331,7 @@ cdef class Network:
         t.samples = samples.c
         t.x_in_place = (samples.c.x_dtype == (0 if self.itemsize == sizeof(float) else 1)
                         and samples.c.x_stride1 == <ptrdiff_t>self.itemsize)
+        t.w_in_panels = rows >= PANELS_MIN_ROWS
         t.loss = self.loss
         t.loss_parameters = <const double *>self.loss_parameters.data()
         return t
@@ -334,14 +348,13 @@ cdef class Network:
     cdef int each_row(self, int what, parameters, Samples samples, Buffer out) except -1:
         """Passes whose rows need nothing of each other: a range of rows for each thread."""
         cdef int threads = self.team_for(self.block_for(samples.n))
-        cdef Arena arena = self.take(samples.n, threads)
+        cdef Arena arena = self.take(samples.n)
         cdef Buffer p = readable(parameters)
-        cdef Pass t = self.start(arena, p, samples)
+        cdef Pass t = self.start(arena, p, samples, samples.n // threads)
         cdef const Pass *t_ptr = &t
         cdef char *results = out.data()
         cdef int64_t n = samples.n
-        if what == GRADIENT_OF_ROWS:
-            transpose_weights(t_ptr, 0, 1)
+        copy_weights(t_ptr, what == GRADIENT_OF_ROWS, 0, 1)
         if threads == 1:
             with nogil:
                 rows_worker(t_ptr, what, n, results, 0, 1)
@@ -385,9 +398,9 @@ cdef class Epoch:
         self.held = (p, g, mb, vb, r, s)
         batch = min(batch_size, self.samples.n)
         self.threads = network.team_for(network.block_for(batch))
-        self.arena = network.take(batch, self.threads)
+        self.arena = network.take(batch)
         memset(e, 0, sizeof(EpochState))
-        e.run = network.start(self.arena, p, self.samples)
+        e.run = network.start(self.arena, p, self.samples, batch // self.threads)
         e.n = self.samples.n
         e.batch_size = batch_size
         e.p, e.g, e.m, e.v = p.data(), g.data(), mb.data(), vb.data()

@@ -12,8 +12,8 @@ from fastbp._pass cimport *
 
 
 cdef enum:
-    CHUNK_BYTES = 1 << 18
-    CHUNK_TILES = 10  # at least, so that packing dz for a chunk is little beside the product
+    CHUNK_BYTES = 3 << 16
+    CHUNK_ROWS = 48  # or a multiple: whole tiles and whole cache lines of the transposed copy
 
 
 cdef struct EpochState:
@@ -41,10 +41,22 @@ cdef inline int block_rows(EpochState *e, int64_t row0, int64_t n, int tid,
     cdef int finite
     if at == end:
         return 1
-    forward(&e.run, row0 + at, at, end - at, True, tid)
+    forward(&e.run, row0 + at, at, end - at, True)
     finite = losses(&e.run, row0 + at, at, end - at)
-    backward(&e.run, at, end - at, tid)
+    backward(&e.run, at, end - at)
+    pack_dz(e, at, end, n)
     return finite
+
+
+cdef inline void pack_dz(EpochState *e, int64_t at, int64_t end, int64_t n) noexcept nogil:
+    """Rows at .. end of dz, of the n in the block, to the panels that the products for dw read."""
+    cdef int l
+    cdef const fbp_layer *layer
+    for l in range(e.run.plan.n_layers):
+        layer = &e.run.layers[l]
+        if wide(&e.run, l):
+            e.run.kernels.pack(row_of(&e.run, layer.dz, layer.ld, at), layer.ld, at, end, n,
+                               layer.n_out, e.run.arena + layer.dz_panels)
 
 
 cdef inline char *gradient_at(EpochState *e, int64_t parameter) noexcept nogil:
@@ -73,9 +85,13 @@ cdef inline fbp_update update_of(const EpochState *e, int64_t batch, double shri
     return u
 
 
-cdef inline void update_biases(EpochState *e, int l, const fbp_update *u) noexcept nogil:
+cdef inline void update_biases(EpochState *e, int l, const fbp_update *u, int tid,
+                               int team) noexcept nogil:
+    """Update this thread's share of a layer's biases by the gradient."""
     cdef const fbp_layer *layer = &e.run.layers[l]
-    update_range(e, u, layer.p_b, layer.n_out, gradient_at(e, layer.p_b))
+    cdef int64_t j0 = share(layer.n_out, FBP_ALIGN, tid, team)
+    cdef int64_t j1 = share(layer.n_out, FBP_ALIGN, tid + 1, team)
+    update_range(e, u, layer.p_b + j0, j1 - j0, gradient_at(e, layer.p_b + j0))
 
 
 cdef inline void update_rows(EpochState *e, int l, int64_t batch, const fbp_update *u, int64_t i0,
@@ -85,39 +101,42 @@ cdef inline void update_rows(EpochState *e, int l, int64_t batch, const fbp_upda
     cdef fbp_update with_l2 = u[0]
     with_l2.weight_decay += e.l2 * e.scales[batch]
     update_range(e, &with_l2, layer.p_w + i0 * layer.n_out, (i1 - i0) * layer.n_out, dw)
-    if l > 0:
-        e.run.kernels.transpose(weights_of(&e.run, l), i0, i1, layer.n_out, e.run.arena + layer.wt,
-                                layer.ld_wt)
+    copy_rows_of_w(&e.run, l, i0, i1, True)
 
 
 cdef inline int64_t chunk_of(const EpochState *e, const fbp_layer *layer) noexcept nogil:
-    """Rows of dw that are still in the L2 cache when they are used to update."""
-    cdef int64_t unit = e.run.kernels.tile_rows
+    """Rows of dw whose samples share the L1 cache, and that are still in L2 for the update."""
     cdef int64_t row = layer.n_out * <int64_t>e.run.plan.itemsize
-    return max(CHUNK_BYTES // row // unit, <int64_t>CHUNK_TILES) * unit
+    return max(CHUNK_BYTES // row // CHUNK_ROWS, <int64_t>1) * CHUNK_ROWS
+
+
+cdef inline void bias_gradient(EpochState *e, int l, int64_t n, bint first, int tid,
+                               int team) noexcept nogil:
+    """This thread's share of a layer's db over the n rows of the block."""
+    cdef const fbp_layer *layer = &e.run.layers[l]
+    cdef int64_t j0 = share(layer.n_out, FBP_ALIGN, tid, team)
+    cdef int64_t j1 = share(layer.n_out, FBP_ALIGN, tid + 1, team)
+    e.run.kernels.dense_bwd_db(e.run.arena + layer.dz + <size_t>j0 * e.run.plan.itemsize, layer.ld,
+                               n, j1 - j0, not first, gradient_at(e, layer.p_b + j0))
 
 
 cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t n, bint first,
                             const fbp_update *u, int tid, int team) noexcept nogil:
     """This thread's share of a layer's dw and db over the n rows of the block; updates if u."""
     cdef const fbp_layer *layer = &e.run.layers[l]
-    cdef int unit = e.run.kernels.tile_rows
-    cdef int64_t i = share(layer.n_in, unit, tid, team)
-    cdef int64_t end = share(layer.n_in, unit, tid + 1, team)
-    cdef int64_t chunk = end - i if u == NULL else chunk_of(e, layer), next_i
+    cdef int64_t i = share(layer.n_in, ROWS_OF_W, tid, team)
+    cdef int64_t end = share(layer.n_in, ROWS_OF_W, tid + 1, team)
+    cdef int64_t chunk = chunk_of(e, layer), next_i
     # A gradient that is used at once and not wanted otherwise goes to one place, chunk after chunk.
     cdef bint reuse = first and u != NULL
-    cdef char *dz = e.run.arena + layer.dz
     cdef char *dw = gradient_at(e, layer.p_w + i * layer.n_out)
-    if l % team == tid:
-        e.run.kernels.dense_bwd_db(dz, layer.ld, n, layer.n_out, not first,
-                                   gradient_at(e, layer.p_b))
-        if u != NULL:
-            update_biases(e, l, u)
+    bias_gradient(e, l, n, first, tid, team)
+    if u != NULL:
+        update_biases(e, l, u, tid, team)
     while i < end:
         next_i = min(i + chunk, end)
-        e.run.kernels.dense_bwd_dw(x_rows(&e.run, l), n, i, next_i, dz, layer.ld, layer.n_out,
-                                   not first, dw, scratch_of(&e.run, tid))
+        e.run.kernels.dense_bwd_dw(x_rows(&e.run, l), n, i, next_i, dz_operand(&e.run, l),
+                                   layer.n_out, not first, dw)
         if u != NULL:
             update_rows(e, l, batch, u, i, next_i, dw)
         i = next_i
@@ -144,14 +163,14 @@ cdef inline double clipping(EpochState *e, int64_t batch, int tid, int team) noe
 cdef inline void clipped_update(EpochState *e, int64_t batch, int tid, int team) noexcept nogil:
     """Update by the whole gradient, shrunk to clip_norm."""
     cdef fbp_update u = update_of(e, batch, clipping(e, batch, tid, team))
-    cdef int unit = e.run.kernels.tile_rows, l
+    cdef int l
     cdef const fbp_layer *layer
     cdef int64_t i0, i1
     for l in range(e.run.plan.n_layers):
         layer = &e.run.layers[l]
-        i0, i1 = share(layer.n_in, unit, tid, team), share(layer.n_in, unit, tid + 1, team)
-        if l % team == tid:
-            update_biases(e, l, &u)
+        i0 = share(layer.n_in, ROWS_OF_W, tid, team)
+        i1 = share(layer.n_in, ROWS_OF_W, tid + 1, team)
+        update_biases(e, l, &u, tid, team)
         update_rows(e, l, batch, &u, i0, i1, gradient_at(e, layer.p_w + i0 * layer.n_out))
 
 
@@ -205,7 +224,7 @@ cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
 
 cdef inline void epoch_worker(EpochState *e, int tid, int team) noexcept nogil:
     cdef uint64_t mode = fbp_denormals_flush()
-    transpose_weights(&e.run, tid, team)
+    copy_weights(&e.run, True, tid, team)
     fbp_barrier_wait(&e.barrier, team)
     while e.cursor < e.n and not (e.stop or e.bad_parameters) and epoch_block(e, tid, team):
         pass

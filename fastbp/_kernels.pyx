@@ -15,26 +15,37 @@ ctypedef fused real:
     double
 
 
+SUM_ROWS = FBP_SUM_ROWS  # samples that are summed before they are added to dw
+
+
 cdef class RowTable:
-    """Row pointers of a C-contiguous matrix, and scratch for a product."""
+    """Row pointers of a C-contiguous matrix."""
 
     cdef const void **rows
-    cdef fbp_scratch scratch
 
-    def __cinit__(self, Py_ssize_t first, Py_ssize_t n_rows, Py_ssize_t row_bytes,
-                  Py_ssize_t scratch_size):
+    def __cinit__(self, Py_ssize_t first, Py_ssize_t n_rows, Py_ssize_t row_bytes):
         cdef Py_ssize_t r
         self.rows = <const void **>malloc(n_rows * sizeof(void *))
-        self.scratch.buffer = malloc(scratch_size)
-        self.scratch.size = scratch_size
-        if self.rows == NULL or self.scratch.buffer == NULL:
+        if self.rows == NULL:
             raise MemoryError()
         for r in range(n_rows):
             self.rows[r] = <const char *>first + r * row_bytes
 
     def __dealloc__(self):
         free(self.rows)
-        free(self.scratch.buffer)
+
+
+cdef RowTable rows_of(const real[:, ::1] x):
+    return RowTable(<Py_ssize_t>&x[0, 0], x.shape[0], x.shape[1] * sizeof(real))
+
+
+cdef fbp_operand operand_of(const real[:, ::1] matrix, const real[::1] panels):
+    """The panels, if they are given, else the matrix."""
+    cdef fbp_operand operand
+    operand.panels = panels is not None
+    operand.data = &panels[0] if operand.panels else &matrix[0, 0]
+    operand.ld = matrix.shape[1]
+    return operand
 
 
 def activate(str isa, int code, double alpha, const real[::1] z, real[::1] a, real[::1] slope=None):
@@ -92,48 +103,56 @@ def update(str isa, real[::1] p, const real[::1] g, real[::1] m=None, real[::1] 
                                                      &v[0] if v is not None else NULL))
 
 
+def panel_columns(str isa, str dtype):
+    """Columns of a panel (fbp_operand in fastbp.h); the last panel's are whole quarters of it."""
+    return kernels_of(isa, 4 if dtype == "float32" else 8).panel
+
+
+def pack(str isa, const real[:, ::1] matrix, Py_ssize_t begin, Py_ssize_t end, real[::1] panels):
+    """Rows begin .. end of the matrix to their places in its panels."""
+    kernels_of(isa, sizeof(real)).pack(&matrix[begin, 0], matrix.shape[1], begin, end,
+                                       matrix.shape[0], matrix.shape[1], &panels[0])
+
+
+def transpose(str isa, const real[:, ::1] w, Py_ssize_t begin, Py_ssize_t end, real[::1] panels):
+    """Rows begin .. end of w to their places, as columns, in the panels of w^T."""
+    kernels_of(isa, sizeof(real)).transpose(&w[begin, 0], begin, end, w.shape[0], w.shape[1],
+                                            &panels[0])
+
+
 def dense_forward(str isa, const real[:, ::1] x, const real[:, ::1] w, const real[::1] b,
-                  int activation, double alpha, real[:, ::1] a, real[:, ::1] slope=None):
+                  int activation, double alpha, real[:, ::1] a, real[:, ::1] slope=None,
+                  const real[::1] w_panels=None):
     """a = sigma(x w + b), and slope = sigma'(z) where the activation keeps it."""
-    cdef const fbp_kernels *k = kernels_of(isa, sizeof(real))
-    cdef RowTable t = RowTable(<Py_ssize_t>&x[0, 0], x.shape[0], x.shape[1] * sizeof(real),
-                               k.scratch_size)
-    k.dense_fwd(t.rows, x.shape[0], x.shape[1], &w[0, 0], &b[0], w.shape[1], activation, alpha,
-                &a[0, 0], &slope[0, 0] if slope is not None else NULL, a.shape[1], t.scratch)
+    cdef RowTable t = rows_of(x)
+    kernels_of(isa, sizeof(real)).dense_fwd(
+        t.rows, x.shape[0], x.shape[1], operand_of(w, w_panels), &b[0], w.shape[1], activation,
+        alpha, &a[0, 0], &slope[0, 0] if slope is not None else NULL, a.shape[1])
 
 
 def dense_backward_dz(str isa, const real[:, ::1] dz, const real[:, ::1] wt, int activation,
                       double alpha, const real[:, ::1] a, const real[:, ::1] slope,
-                      real[:, ::1] dz_below):
+                      real[:, ::1] dz_below, const real[::1] wt_panels=None):
     """dz_below = sigma'(z) * (dz wt), with a and slope of the layer below."""
-    cdef const fbp_kernels *k = kernels_of(isa, sizeof(real))
-    cdef RowTable t = RowTable(<Py_ssize_t>&dz[0, 0], dz.shape[0], dz.shape[1] * sizeof(real),
-                               k.scratch_size)
-    k.dense_bwd_dz(t.rows, dz.shape[0], dz.shape[1], &wt[0, 0], wt.shape[1], wt.shape[1],
-                   activation, alpha, &a[0, 0], &slope[0, 0], &dz_below[0, 0], dz_below.shape[1],
-                   t.scratch)
+    cdef RowTable t = rows_of(dz)
+    kernels_of(isa, sizeof(real)).dense_bwd_dz(
+        t.rows, dz.shape[0], dz.shape[1], operand_of(wt, wt_panels), wt.shape[1], activation,
+        alpha, &a[0, 0], &slope[0, 0], &dz_below[0, 0], dz_below.shape[1])
 
 
 def dense_backward_dw(str isa, const real[:, ::1] x, const real[:, ::1] dz, real[:, ::1] dw,
-                      bint accumulate=False):
+                      bint accumulate=False, const real[::1] dz_panels=None):
     """dw (+)= x^T dz."""
-    cdef const fbp_kernels *k = kernels_of(isa, sizeof(real))
-    cdef RowTable t = RowTable(<Py_ssize_t>&x[0, 0], x.shape[0], x.shape[1] * sizeof(real),
-                               k.scratch_size)
-    k.dense_bwd_dw(t.rows, x.shape[0], 0, x.shape[1], &dz[0, 0], dz.shape[1], dz.shape[1],
-                   accumulate, &dw[0, 0], t.scratch)
+    cdef RowTable t = rows_of(x)
+    kernels_of(isa, sizeof(real)).dense_bwd_dw(
+        t.rows, x.shape[0], 0, x.shape[1], operand_of(dz, dz_panels), dz.shape[1], accumulate,
+        &dw[0, 0])
 
 
 def dense_backward_db(str isa, const real[:, ::1] dz, real[::1] db, bint accumulate=False):
     """db (+)= sum of dz's rows."""
     kernels_of(isa, sizeof(real)).dense_bwd_db(&dz[0, 0], dz.shape[1], dz.shape[0], dz.shape[1],
                                                accumulate, &db[0])
-
-
-def transpose(str isa, const real[:, ::1] w, real[:, ::1] wt):
-    """wt = w^T."""
-    kernels_of(isa, sizeof(real)).transpose(&w[0, 0], 0, w.shape[0], w.shape[1], &wt[0, 0],
-                                            wt.shape[1])
 
 
 def fma_ceiling(str isa, str dtype, double seconds):

@@ -14,6 +14,7 @@ cdef struct Pass:
     const char *p
     fbp_samples samples
     bint x_in_place
+    bint w_in_panels  # the copies of w in panels are kept up to date
     int loss
     const double *loss_parameters
 
@@ -43,11 +44,32 @@ cdef inline double *row_loss(const Pass *t, int64_t row) noexcept nogil:
     return <double *>(t.arena + t.plan.row_loss) + row
 
 
-cdef inline fbp_scratch scratch_of(const Pass *t, int tid) noexcept nogil:
-    cdef fbp_scratch scratch
-    scratch.buffer = t.arena + t.plan.scratch + <size_t>tid * t.plan.scratch_size
-    scratch.size = t.plan.scratch_size
-    return scratch
+cdef inline fbp_operand row_major(const void *data, int64_t ld) noexcept nogil:
+    cdef fbp_operand operand
+    operand.data, operand.ld, operand.panels = data, ld, False
+    return operand
+
+
+cdef inline fbp_operand in_panels(const void *data) noexcept nogil:
+    cdef fbp_operand operand
+    operand.data, operand.ld, operand.panels = data, 0, True
+    return operand
+
+
+cdef inline bint wide(const Pass *t, int layer) noexcept nogil:
+    return t.layers[layer].n_out > t.plan.panel
+
+
+cdef inline fbp_operand w_operand(const Pass *t, int layer) noexcept nogil:
+    if t.w_in_panels and wide(t, layer):
+        return in_panels(t.arena + t.layers[layer].w_panels)
+    return row_major(weights_of(t, layer), t.layers[layer].n_out)
+
+
+cdef inline fbp_operand dz_operand(const Pass *t, int layer) noexcept nogil:
+    if wide(t, layer):
+        return in_panels(t.arena + t.layers[layer].dz_panels)
+    return row_major(t.arena + t.layers[layer].dz, t.layers[layer].ld)
 
 
 cdef inline void point_rows(const void **table, char *first, int64_t ld, size_t itemsize,
@@ -73,8 +95,7 @@ cdef inline void input_rows(const Pass *t, int64_t row0, int64_t at, int64_t n) 
         point_rows(table, converted, t.plan.x_ld, t.plan.itemsize, n)
 
 
-cdef inline void forward(const Pass *t, int64_t row0, int64_t at, int64_t n, bint for_backward, int
-                         tid) noexcept nogil:
+cdef inline void forward(const Pass *t, int64_t row0, int64_t at, int64_t n, bint for_backward) noexcept nogil:
     """Samples row0 .. row0+n through the net, in rows at .. at+n of the arena."""
     cdef int l
     cdef const fbp_layer *layer
@@ -83,9 +104,9 @@ cdef inline void forward(const Pass *t, int64_t row0, int64_t at, int64_t n, bin
     for l in range(t.plan.n_layers):
         layer = &t.layers[l]
         slope = row_of(t, layer.slope, layer.ld, at) if for_backward else NULL
-        t.kernels.dense_fwd(x_rows(t, l) + at, n, layer.n_in, weights_of(t, l), biases_of(t, l),
+        t.kernels.dense_fwd(x_rows(t, l) + at, n, layer.n_in, w_operand(t, l), biases_of(t, l),
                             layer.n_out, layer.activation, layer.alpha,
-                            row_of(t, layer.a, layer.ld, at), slope, layer.ld, scratch_of(t, tid))
+                            row_of(t, layer.a, layer.ld, at), slope, layer.ld)
 
 
 cdef inline int losses(const Pass *t, int64_t row0, int64_t at, int64_t n) noexcept nogil:
@@ -96,7 +117,7 @@ cdef inline int losses(const Pass *t, int64_t row0, int64_t at, int64_t n) noexc
                           row_of(t, last.dz, last.ld, at))
 
 
-cdef inline void backward(const Pass *t, int64_t at, int64_t n, int tid) noexcept nogil:
+cdef inline void backward(const Pass *t, int64_t at, int64_t n) noexcept nogil:
     """From dl/da of the last layer to dz of every layer."""
     cdef int l = t.plan.n_layers - 1
     cdef const fbp_layer *layer = &t.layers[l]
@@ -107,11 +128,11 @@ cdef inline void backward(const Pass *t, int64_t at, int64_t n, int tid) noexcep
     while l > 0:
         layer = &t.layers[l]
         below = &t.layers[l - 1]
-        t.kernels.dense_bwd_dz(dz_rows(t, l) + at, n, layer.n_out, t.arena + layer.wt, layer.ld_wt,
-                               layer.n_in, below.activation, below.alpha,
-                               row_of(t, below.a, below.ld, at),
+        t.kernels.dense_bwd_dz(dz_rows(t, l) + at, n, layer.n_out,
+                               in_panels(t.arena + layer.wt_panels), layer.n_in, below.activation,
+                               below.alpha, row_of(t, below.a, below.ld, at),
                                row_of(t, below.slope, below.ld, at),
-                               row_of(t, below.dz, below.ld, at), below.ld, scratch_of(t, tid))
+                               row_of(t, below.dz, below.ld, at), below.ld)
         l -= 1
 
 
@@ -121,14 +142,27 @@ cdef inline int64_t share(int64_t n, int64_t unit, int part, int parts) noexcept
     return begin if begin < n else n
 
 
-cdef inline void transpose_weights(const Pass *t, int tid, int team) noexcept nogil:
+cdef inline void copy_rows_of_w(const Pass *t, int l, int64_t i0, int64_t i1,
+                                bint for_backward) noexcept nogil:
+    """Bring rows i0 .. i1 of a layer's w into its copies in panels."""
+    cdef const fbp_layer *layer = &t.layers[l]
+    cdef const char *w = weights_of(t, l) + <size_t>(i0 * layer.n_out) * t.plan.itemsize
+    if t.w_in_panels and wide(t, l):
+        t.kernels.pack(w, layer.n_out, i0, i1, layer.n_in, layer.n_out, t.arena + layer.w_panels)
+    if for_backward and l > 0:
+        t.kernels.transpose(w, i0, i1, layer.n_in, layer.n_out, t.arena + layer.wt_panels)
+
+
+cdef inline void copy_weights(const Pass *t, bint for_backward, int tid, int team) noexcept nogil:
+    """This thread's share of the copies of all w."""
     cdef int l
-    cdef const fbp_layer *layer
-    for l in range(1, t.plan.n_layers):
-        layer = &t.layers[l]
-        t.kernels.transpose(weights_of(t, l), share(layer.n_in, 16, tid, team),
-                            share(layer.n_in, 16, tid + 1, team), layer.n_out,
-                            t.arena + layer.wt, layer.ld_wt)
+    for l in range(t.plan.n_layers):
+        copy_rows_of_w(t, l, share(t.layers[l].n_in, ROWS_OF_W, tid, team),
+                       share(t.layers[l].n_in, ROWS_OF_W, tid + 1, team), for_backward)
+
+
+cdef enum:
+    ROWS_OF_W = 16  # where threads may part the rows of w: whole cache lines of w transposed
 
 cdef enum RowResult:
     PREDICT
@@ -145,14 +179,14 @@ cdef inline void rows_worker(const Pass *t, int what, int64_t n, char *out, int 
     cdef int64_t row = share(n, 1, tid, team), end = share(n, 1, tid + 1, team), rows
     while row < end:
         rows = min(size, end - row)
-        forward(t, row, at, rows, what == GRADIENT_OF_ROWS, tid)
-        rows_result(t, what, row, at, rows, out, tid)
+        forward(t, row, at, rows, what == GRADIENT_OF_ROWS)
+        rows_result(t, what, row, at, rows, out)
         row += rows
     fbp_denormals_restore(mode)
 
 
-cdef inline void rows_result(const Pass *t, int what, int64_t row, int64_t at, int64_t n, char *out,
-                             int tid) noexcept nogil:
+cdef inline void rows_result(const Pass *t, int what, int64_t row, int64_t at, int64_t n,
+                             char *out) noexcept nogil:
     """What is wanted of samples row .. row+n, which are in rows at .. at+n after forward."""
     cdef const fbp_layer *last = &t.layers[t.plan.n_layers - 1]
     cdef size_t size = <size_t>last.n_out * t.plan.itemsize
@@ -167,7 +201,7 @@ cdef inline void rows_result(const Pass *t, int what, int64_t row, int64_t at, i
         if what == LOSSES_OF_ROWS:
             memcpy(out + <size_t>row * sizeof(double), row_loss(t, at), <size_t>n * sizeof(double))
         else:
-            backward(t, at, n, tid)
+            backward(t, at, n)
             for r in range(n):
                 sample_gradient(t, at + r,
                                 out + <size_t>((row + r) * t.plan.n_parameters) * t.plan.itemsize)

@@ -33,6 +33,12 @@ static int64_t leading_dimension(int64_t n, size_t itemsize, int last)
     return last ? n : ld * (int64_t)itemsize % 1024 == 0 ? ld + line : ld;
 }
 
+/* Elements of a row in all panels of a matrix of n columns */
+static int64_t panels_width(int64_t n)
+{
+    return round_up(n, FBP_ALIGN);
+}
+
 static void take_parameters(fbp_plan *plan, fbp_layer *layer, enum fbp_status *status)
 {
     int64_t weights;
@@ -56,22 +62,22 @@ static void take_arena(const fbp_plan *plan, fbp_layer *layer, int first, int la
     layer->dz = take(used, block, layer->ld * item, status);
     layer->slope =
         take(used, fbp_keeps_slope(layer->activation) ? block : 0, layer->ld * item, status);
-    layer->ld_wt = leading_dimension(layer->n_in, plan->itemsize, 0);
-    layer->wt = take(used, first ? 0 : layer->n_out, layer->ld_wt * item, status);
+    const int wide = layer->n_out > plan->panel;
+    layer->w_panels = take(used, wide ? layer->n_in : 0, panels_width(layer->n_out) * item, status);
+    layer->wt_panels =
+        take(used, first ? 0 : layer->n_out, panels_width(layer->n_in) * item, status);
+    layer->dz_panels = take(used, wide ? block : 0, panels_width(layer->n_out) * item, status);
     layer->x_rows = take(used, block, pointer, status);
     layer->dz_rows = take(used, block, pointer, status);
 }
 
 enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
-                              int64_t block, int threads, size_t scratch_size)
+                              int64_t block, int64_t panel)
 {
     enum fbp_status status = FBP_OK;
     int64_t used = 0;
-    *plan = (fbp_plan){.n_layers = n_layers,
-                       .itemsize = itemsize,
-                       .block = block,
-                       .threads = threads,
-                       .scratch_size = scratch_size};
+    *plan = (fbp_plan){
+        .n_layers = n_layers, .itemsize = itemsize, .block = block, .panel = panel};
     for (int l = 0; l < n_layers && status == FBP_OK; l++) {
         take_parameters(plan, &layers[l], &status);
     }
@@ -81,7 +87,6 @@ enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, s
     plan->x_ld = leading_dimension(layers[0].n_in, itemsize, 0);
     plan->x = take(&used, block, plan->x_ld * (int64_t)itemsize, &status);
     plan->row_loss = take(&used, block, sizeof(double), &status);
-    plan->scratch = take(&used, threads, (int64_t)scratch_size, &status);
     plan->n_norms = (plan->n_parameters + FBP_NORM_CHUNK - 1) / FBP_NORM_CHUNK;
     plan->norms = take(&used, plan->n_norms, sizeof(double), &status);
     plan->size = (size_t)used;

@@ -1,10 +1,11 @@
 /* What the loops need besides kernels: floating-point mode, clock, barrier, fixed-order sums,
  * checks. */
 
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE 1 /* POSIX and madvise */
 
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "fastbp/fastbp.h"
@@ -151,6 +152,16 @@ double fbp_seconds(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+void fbp_prefer_huge_pages(void *memory, size_t size)
+{
+#ifdef MADV_HUGEPAGE
+    (void)madvise(memory, size, MADV_HUGEPAGE); /* a wish: nothing depends on it */
+#else
+    (void)memory;
+    (void)size;
+#endif
 }
 
 void fbp_barrier_wait(fbp_barrier *barrier, int team)

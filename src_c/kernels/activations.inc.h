@@ -139,97 +139,114 @@ static FBP_INLINE vec v_activation_and_slope(int activation, v_parameter alpha, 
     return a;
 }
 
-/* The loop of `activate` for one activation (a constant); `slope` may be NULL. */
-static FBP_INLINE void FBP_K(activate_as)(int activation, double alpha, int64_t n, const real *z,
-                                          real *a, real *slope)
+/* The loop of `activate_rows` for one activation (a constant); `slope` may be NULL. */
+static FBP_INLINE void FBP_K(activate_as)(int activation, double alpha, int64_t n_rows, int64_t n,
+                                          int64_t ld, const real *z, real *a, real *slope)
 {
     const v_parameter parameter = FBP_CAT(vx_set_parameter, FBP_SFX)(alpha);
-    vec d;
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL) {
-        v_store(a + i, v_activation_and_slope(activation, parameter, v_load(z + i), &d));
-        if (slope != NULL) {
-            v_store(slope + i, d);
+    const int rest = (int)(n % VL);
+    for (int64_t r = 0; r < n_rows; r++, z += ld, a += ld, slope = slope ? slope + ld : NULL) {
+        vec d;
+        int64_t i = 0;
+        for (; i + VL <= n; i += VL) {
+            v_store(a + i, v_activation_and_slope(activation, parameter, v_load(z + i), &d));
+            if (slope != NULL) {
+                v_store(slope + i, d);
+            }
         }
-    }
-    const int rest = (int)(n - i);
-    if (rest > 0) {
-        const vec tail = v_load_n(z + i, rest);
-        v_store_n(a + i, v_activation_and_slope(activation, parameter, tail, &d), rest);
-        if (slope != NULL) {
-            v_store_n(slope + i, d, rest);
+        if (rest > 0) {
+            const vec tail = v_load_n(z + i, rest);
+            v_store_n(a + i, v_activation_and_slope(activation, parameter, tail, &d), rest);
+            if (slope != NULL) {
+                v_store_n(slope + i, d, rest);
+            }
         }
     }
 }
 
-/* fbp_kernels.activate for typed pointers: what other kernels call on parts of rows */
-static FBP_INLINE void FBP_K(activate_switch)(int activation, double alpha, int64_t n,
-                                              const real *z, real *a, real *slope)
+static FBP_INLINE void FBP_K(activate_switch)(int activation, double alpha, int64_t n_rows,
+                                              int64_t n, int64_t ld, const real *z, real *a,
+                                              real *slope)
 {
     switch (activation) {
 #define FBP_CASE(code, name)                                                                       \
-    case code: FBP_K(activate_as)(code, alpha, n, z, a, slope); break;
+    case code: FBP_K(activate_as)(code, alpha, n_rows, n, ld, z, a, slope); break;
         FBP_ACTIVATIONS(FBP_CASE)
 #undef FBP_CASE
     default: break;
     }
 }
 
-static void FBP_K(activate_values)(int activation, double alpha, int64_t n, const real *z, real *a)
+static void FBP_K(activate_values)(int activation, double alpha, int64_t n_rows, int64_t n,
+                                   int64_t ld, const real *z, real *a)
 {
-    FBP_K(activate_switch)(activation, alpha, n, z, a, NULL);
+    FBP_K(activate_switch)(activation, alpha, n_rows, n, ld, z, a, NULL);
 }
 
-static void FBP_K(activate_values_and_slopes)(int activation, double alpha, int64_t n,
-                                              const real *z, real *a, real *slope)
+static void FBP_K(activate_values_and_slopes)(int activation, double alpha, int64_t n_rows,
+                                              int64_t n, int64_t ld, const real *z, real *a,
+                                              real *slope)
 {
-    FBP_K(activate_switch)(activation, alpha, n, z, a, slope);
+    FBP_K(activate_switch)(activation, alpha, n_rows, n, ld, z, a, slope);
+}
+
+/* fbp_kernels.activate on n columns of n_rows rows, ld apart: what other kernels call */
+static void FBP_K(activate_rows)(int activation, double alpha, int64_t n_rows, int64_t n,
+                                 int64_t ld, const real *z, real *a, real *slope)
+{
+    if (slope != NULL) {
+        FBP_K(activate_values_and_slopes)(activation, alpha, n_rows, n, ld, z, a, slope);
+    } else if (activation != FBP_IDENTITY || z != a) {
+        FBP_K(activate_values)(activation, alpha, n_rows, n, ld, z, a);
+    }
 }
 
 static void FBP_K(activate)(int activation, double alpha, int64_t n, const void *z, void *a,
                             void *slope)
 {
-    if (slope == NULL) {
-        FBP_K(activate_values)(activation, alpha, n, z, a);
-    } else {
-        FBP_K(activate_values_and_slopes)(activation, alpha, n, z, a, slope);
-    }
+    FBP_K(activate_rows)(activation, alpha, 1, n, n, z, a, slope);
 }
 
 /* dz *= slope */
-static void FBP_K(times_stored_slope)(int64_t n, const real *slope, real *dz)
+static void FBP_K(times_stored_slope)(int64_t n_rows, int64_t n, int64_t ld, const real *slope,
+                                      real *dz)
 {
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL) {
-        v_store(dz + i, v_load(dz + i) * v_load(slope + i));
+    const int rest = (int)(n % VL);
+    for (int64_t r = 0; r < n_rows; r++, slope += ld, dz += ld) {
+        int64_t i = 0;
+        for (; i + VL <= n; i += VL) {
+            v_store(dz + i, v_load(dz + i) * v_load(slope + i));
+        }
+        v_store_n(dz + i, v_load_n(dz + i, rest) * v_load_n(slope + i, rest), rest);
     }
-    const int rest = (int)(n - i);
-    v_store_n(dz + i, v_load_n(dz + i, rest) * v_load_n(slope + i, rest), rest);
 }
 
 /* dz *= sigma'(z) from a, for one activation (a constant) */
-static FBP_INLINE void FBP_K(times_slope_as)(int activation, double alpha, int64_t n, const real *a,
-                                             real *dz)
+static FBP_INLINE void FBP_K(times_slope_as)(int activation, double alpha, int64_t n_rows,
+                                             int64_t n, int64_t ld, const real *a, real *dz)
 {
     const v_parameter parameter = FBP_CAT(vx_set_parameter, FBP_SFX)(alpha);
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL) {
-        const vec slope = v_slope_from_output(activation, parameter, v_load(a + i));
-        v_store(dz + i, v_load(dz + i) * slope);
-    }
-    const int rest = (int)(n - i);
-    if (rest > 0) {
-        const vec slope = v_slope_from_output(activation, parameter, v_load_n(a + i, rest));
-        v_store_n(dz + i, v_load_n(dz + i, rest) * slope, rest);
+    const int rest = (int)(n % VL);
+    for (int64_t r = 0; r < n_rows; r++, a += ld, dz += ld) {
+        int64_t i = 0;
+        for (; i + VL <= n; i += VL) {
+            const vec slope = v_slope_from_output(activation, parameter, v_load(a + i));
+            v_store(dz + i, v_load(dz + i) * slope);
+        }
+        if (rest > 0) {
+            const vec slope = v_slope_from_output(activation, parameter, v_load_n(a + i, rest));
+            v_store_n(dz + i, v_load_n(dz + i, rest) * slope, rest);
+        }
     }
 }
 
-static void FBP_K(times_slope)(int activation, double alpha, int64_t n, const void *a,
-                               const void *slope, void *dz)
+/* fbp_kernels.times_slope on n columns of n_rows rows, ld apart */
+static void FBP_K(times_slope_rows)(int activation, double alpha, int64_t n_rows, int64_t n,
+                                    int64_t ld, const real *a, const real *slope, real *dz)
 {
     switch (activation) {
 #define FBP_CASE(name)                                                                             \
-    case name: FBP_K(times_slope_as)(name, alpha, n, a, dz); break;
+    case name: FBP_K(times_slope_as)(name, alpha, n_rows, n, ld, a, dz); break;
         FBP_CASE(FBP_RELU)
         FBP_CASE(FBP_LEAKY_RELU)
         FBP_CASE(FBP_ELU)
@@ -239,6 +256,12 @@ static void FBP_K(times_slope)(int activation, double alpha, int64_t n, const vo
         FBP_CASE(FBP_SOFTSIGN)
 #undef FBP_CASE
     case FBP_IDENTITY: break;
-    default: FBP_K(times_stored_slope)(n, slope, dz); break;
+    default: FBP_K(times_stored_slope)(n_rows, n, ld, slope, dz); break;
     }
+}
+
+static void FBP_K(times_slope)(int activation, double alpha, int64_t n, const void *a,
+                               const void *slope, void *dz)
+{
+    FBP_K(times_slope_rows)(activation, alpha, 1, n, n, a, slope, dz);
 }

@@ -1,19 +1,27 @@
 /* The matrix products, once per ISA and dtype.
  *
  * c (m x n) = init + sum over k of a(i, k) b[k]: every element is one accumulator, summed over k in
- * order with FMA, whatever the tile, the panel or the thread. Sums longer than one block of k are
- * spilled to c and taken up again, which rounds nothing.
+ * order with FMA, whatever the tile, the panel or the thread.
  *
  * A is a table of row pointers, read in one of two ways:
  *   plain        a(i, k) = rows[i][column + k]   x w and dz w^T: a row of A makes a row of c
  *   transposed   a(i, k) = rows[k][column + i]   x^T dz: a column of A makes a row of c
  *
+ * B is row-major, or in panels (fbp_operand): panels lie one after the other, each a row-major
+ * matrix of its own, PANEL columns wide, so that a product reads one stream of whole cache lines.
+ *
  * Tiles: mr rows x nv vectors of c are held in registers. For each k a tile loads nv vectors of
  * b and broadcasts mr elements of a for mr * nv FMAs. FBP_MR_1 .. FBP_MR_4 (isa/<isa>.c) give mr
  * for nv = 1 .. 4 so that accumulators, b and one broadcast fit the register file, and so that
- * enough independent FMAs hide their latency. A panel is 4 vectors wide; its block of FBP_KC
- * rows of b stays in L2, and is packed where b is so wide that its rows would share a few cache
- * sets and many pages. (sizes.h) */
+ * enough independent FMAs hide their latency.
+ *
+ * Depth: the plain product works on FBP_DEPTH rows of b at a time, which stay in L2 while all tiles
+ * of a panel pass; c is spilled in between and taken up again, which rounds nothing. The transposed
+ * one sums pieces of at most FBP_SUM_ROWS samples, each from zero, and adds them to c in order: its
+ * slice of A and its panel share L1, c is not waited for, and the error of a sum over many samples
+ * grows with their pieces, not with their number. */
+
+enum { FBP_K(PANEL) = FBP_PANEL_VECTORS * VL };
 
 typedef struct {
     const real *const *rows;
@@ -22,11 +30,26 @@ typedef struct {
     const real *b;
     int64_t ld_b;
     int tail; /* valid lanes in the last vector */
+    int add;  /* transposed: c + sum, not sum */
     real *c;
     int64_t ld_c;
-    const real *init; /* start value, row i at init + i * ld_init; NULL: zero */
+    const real *init; /* plain: start value, row i at init + i * ld_init; NULL: zero */
     int64_t ld_init;
 } FBP_K(tiles);
+
+static FBP_INLINE vec FBP_K(tile_load)(const real *p, const int partial, int tail)
+{
+    return partial ? v_load_n(p, tail) : v_load(p);
+}
+
+static FBP_INLINE void FBP_K(tile_store)(real *p, vec x, const int partial, int tail)
+{
+    if (partial) {
+        v_store_n(p, x, tail);
+    } else {
+        v_store(p, x);
+    }
+}
 
 /* Rows i, i + mr, ... of c while mr rows are left; returns the first row not done. The four
  * integers are compile-time constants of each instance; `masked` says that the last vector may
@@ -42,12 +65,15 @@ static FBP_INLINE int64_t FBP_K(sweep)(const int transposed, const int mr, const
 #pragma GCC unroll 16
         for (int r = 0; r < mr; r++) {
             a[r] = transposed ? NULL : t->rows[i + r] + t->column;
-            const real *const start = t->init ? t->init + (i + r) * t->ld_init : NULL;
+            const real *const start =
+                !transposed && t->init ? t->init + (i + r) * t->ld_init : NULL;
 #pragma GCC unroll 4
             for (int v = 0; v < nv; v++) {
-                acc[r][v] = !start                  ? (vec){0}
-                            : (masked && v == last) ? v_load_n(start + v * VL, tail)
-                                                    : v_load(start + v * VL);
+                acc[r][v] = start ? FBP_K(tile_load)(start + v * VL, masked && v == last, tail)
+                                  : (vec){0};
+                if (transposed && t->add) {
+                    __builtin_prefetch(t->c + (i + r) * t->ld_c + v * VL, 1);
+                }
             }
         }
         const real *b = t->b;
@@ -56,7 +82,7 @@ static FBP_INLINE int64_t FBP_K(sweep)(const int transposed, const int mr, const
             vec bv[FBP_PANEL_VECTORS];
 #pragma GCC unroll 4
             for (int v = 0; v < nv; v++) {
-                bv[v] = (masked && v == last) ? v_load_n(b + v * VL, tail) : v_load(b + v * VL);
+                bv[v] = FBP_K(tile_load)(b + v * VL, masked && v == last, tail);
             }
 #pragma GCC unroll 16
             for (int r = 0; r < mr; r++) {
@@ -72,11 +98,11 @@ static FBP_INLINE int64_t FBP_K(sweep)(const int transposed, const int mr, const
             real *const c = t->c + (i + r) * t->ld_c;
 #pragma GCC unroll 4
             for (int v = 0; v < nv; v++) {
-                if (masked && v == last) {
-                    v_store_n(c + v * VL, acc[r][v], tail);
-                } else {
-                    v_store(c + v * VL, acc[r][v]);
-                }
+                const int partial = masked && v == last;
+                const vec x = transposed && t->add
+                                  ? FBP_K(tile_load)(c + v * VL, partial, tail) + acc[r][v]
+                                  : acc[r][v];
+                FBP_K(tile_store)(c + v * VL, x, partial, tail);
             }
         }
     }
@@ -114,43 +140,38 @@ static const FBP_K(sweep_function) FBP_K(sweeps)[2][FBP_PANEL_VECTORS + 1] = {
      FBP_K(transposed_4)},
 };
 
-/* depth rows of `width` elements of b, one after the other, each filled up to whole vectors */
-static void FBP_K(pack)(const real *b, int64_t ld_b, int64_t depth, int64_t width, int64_t ld,
-                        real *panel)
+/* Columns of the panel that begins `columns_left` columns before the end */
+static FBP_INLINE int64_t FBP_K(panel_width)(int64_t columns_left)
 {
-    const int64_t whole = width / VL * VL;
-    for (int64_t k = 0; k < depth; k++, b += ld_b, panel += ld) {
-        for (int64_t j = 0; j < whole; j += VL) {
-            v_store(panel + j, v_load(b + j));
-        }
-        if (whole < width) {
-            v_store(panel + whole, v_load_n(b + whole, (int)(width - whole)));
-        }
-    }
+    return columns_left < FBP_K(PANEL) ? columns_left : FBP_K(PANEL);
 }
 
-/* One column panel of c, `width` <= 4 VL columns wide: t gives a, m, c, init and all of b's
- * depth */
-static void FBP_K(panel_product)(int transposed, FBP_K(tiles) t, int64_t width, fbp_scratch scratch)
+/* Leading dimension of that panel: whole vectors */
+static FBP_INLINE int64_t FBP_K(panel_ld)(int64_t columns_left)
 {
-    const int64_t depth = t.depth, ld_b = t.ld_b;
+    return (FBP_K(panel_width)(columns_left) + VL - 1) / VL * VL;
+}
+
+/* Where column j, the first of a panel, of B (depth x n) begins, and its leading dimension */
+static FBP_INLINE const real *FBP_K(panel_of)(fbp_operand b, int64_t depth, int64_t n, int64_t j,
+                                              int64_t *ld)
+{
+    *ld = b.panels ? FBP_K(panel_ld)(n - j) : b.ld;
+    return (const real *)b.data + (b.panels ? j * depth : j);
+}
+
+/* All k of one column panel of c, `width` columns wide, in pieces of `step`; t gives the rest. */
+static void FBP_K(panel_product)(int transposed, FBP_K(tiles) t, int64_t width, int64_t step)
+{
+    const int64_t depth = t.depth;
     const real *const b = t.b, *const *const rows = t.rows;
     const int vectors = (int)((width + VL - 1) / VL);
-    const int full = width == FBP_PANEL_VECTORS * VL;
-    const int64_t ld_panel = (int64_t)vectors * VL;
-    const int packed = t.m >= FBP_PACK_MIN_ROWS &&
-                       ld_b * (int64_t)sizeof(real) >= FBP_PACK_MIN_BYTES &&
-                       scratch.size >= sizeof(real) * (size_t)(FBP_KC * FBP_PANEL_VECTORS * VL);
+    const int full = width == FBP_K(PANEL);
     t.tail = (int)(width - (int64_t)(vectors - 1) * VL);
     int64_t k = 0;
     do { /* once even for depth 0: c = init */
-        t.depth = depth - k < FBP_KC ? depth - k : FBP_KC;
-        t.b = b + k * ld_b;
-        if (packed) {
-            FBP_K(pack)(t.b, ld_b, t.depth, width, ld_panel, scratch.buffer);
-            t.b = scratch.buffer;
-            t.ld_b = ld_panel;
-        }
+        t.depth = depth - k < step ? depth - k : step;
+        t.b = b + k * t.ld_b;
         if (transposed) {
             t.rows = rows + k;
         } else {
@@ -159,6 +180,27 @@ static void FBP_K(panel_product)(int transposed, FBP_K(tiles) t, int64_t width, 
         FBP_K(sweeps)[transposed][full ? 0 : vectors](&t);
         t.init = t.c;
         t.ld_init = t.ld_c;
+        t.add = 1;
         k += t.depth;
     } while (k < depth);
+}
+
+/* Rows k0 .. k1 of a matrix (depth x n), b being the first of them, to their places in its panels */
+static void FBP_K(pack)(const void *b, int64_t ld_b, int64_t k0, int64_t k1, int64_t depth,
+                        int64_t n, void *panels)
+{
+    for (int64_t j = 0; j < n; j += FBP_K(PANEL)) {
+        const int64_t width = FBP_K(panel_width)(n - j), ld = FBP_K(panel_ld)(n - j);
+        const int64_t whole = width / VL * VL;
+        const real *from = (const real *)b + j;
+        real *to = (real *)panels + j * depth + k0 * ld;
+        for (int64_t k = k0; k < k1; k++, from += ld_b, to += ld) {
+            for (int64_t c = 0; c < whole; c += VL) {
+                v_store(to + c, v_load(from + c));
+            }
+            if (whole < width) {
+                v_store(to + whole, v_load_n(from + whole, (int)(width - whole)));
+            }
+        }
+    }
 }

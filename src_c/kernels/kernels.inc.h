@@ -9,7 +9,7 @@
 #include "rows.inc.h"
 
 static const fbp_kernels FBP_CAT(FBP_CAT(fbp_kernels, FBP_SFX), FBP_ISA) = {
-    .scratch_size = sizeof(real) * (size_t)(FBP_KC * FBP_PANEL_VECTORS * VL),
+    .panel = FBP_K(PANEL),
     .tile_rows = FBP_MR_4,
     .load_rows = FBP_K(load_rows),
     .dense_fwd = FBP_K(dense_fwd),
@@ -20,6 +20,7 @@ static const fbp_kernels FBP_CAT(FBP_CAT(fbp_kernels, FBP_SFX), FBP_ISA) = {
     .link = FBP_K(link),
     .update = FBP_K(update),
     .sum_of_squares = FBP_K(sum_of_squares),
+    .pack = FBP_K(pack),
     .transpose = FBP_K(transpose),
     .activate = FBP_K(activate),
     .times_slope = FBP_K(times_slope),

@@ -62,26 +62,36 @@ static FBP_INLINE void FBP_K(transpose_4x4)(const real *w, int64_t ld_w, real *w
     }
 }
 
-/* wt[:, i0:i1] = w[i0:i1, :]^T, in strips of 16 columns so that whole cache lines are written */
-static void FBP_K(transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_out, void *wt,
-                             int64_t ld_wt)
+/* to = from^T for m x n elements, row-major */
+static FBP_INLINE void FBP_K(transpose_strip)(const real *from, int64_t ld_from, int64_t m,
+                                              int64_t n, real *to, int64_t ld_to)
 {
-    enum { STRIP = 16 };
-    const real *const from = w;
-    real *const to = wt;
-    for (int64_t i = i0; i < i1; i += STRIP) {
-        const int64_t end = i1 - i < STRIP ? i1 : i + STRIP;
-        const int64_t i_fours = i + (end - i) / 4 * 4, j_fours = n_out / 4 * 4;
-        for (int64_t j = 0; j < j_fours; j += 4) {
-            for (int64_t ii = i; ii < i_fours; ii += 4) {
-                FBP_K(transpose_4x4)(from + ii * n_out + j, n_out, to + j * ld_wt + ii, ld_wt);
-            }
+    const int64_t m_fours = m / 4 * 4, n_fours = n / 4 * 4;
+    for (int64_t j = 0; j < n_fours; j += 4) {
+        for (int64_t i = 0; i < m_fours; i += 4) {
+            FBP_K(transpose_4x4)(from + i * ld_from + j, ld_from, to + j * ld_to + i, ld_to);
         }
-        for (int64_t j = 0; j < n_out; j++) {
-            for (int64_t ii = j < j_fours ? i_fours : i; ii < end; ii++) {
-                to[j * ld_wt + ii] = from[ii * n_out + j];
-            }
+    }
+    for (int64_t j = 0; j < n; j++) {
+        for (int64_t i = j < n_fours ? m_fours : 0; i < m; i++) {
+            to[j * ld_to + i] = from[i * ld_from + j];
         }
+    }
+}
+
+/* Panels of w^T (n_out x n_in), their columns i0 .. i1, in strips of 16 so that whole cache lines
+ * are written */
+static void FBP_K(transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_in, int64_t n_out,
+                             void *panels)
+{
+    enum { STRIP = FBP_K(PANEL) < 16 ? FBP_K(PANEL) : 16 };
+    for (int64_t i = i0, end; i < i1; i = end) {
+        const int64_t panel = i / FBP_K(PANEL) * FBP_K(PANEL);
+        const int64_t strip_end = i / STRIP * STRIP + STRIP;
+        end = strip_end < i1 ? strip_end : i1;
+        FBP_K(transpose_strip)((const real *)w + (i - i0) * n_out, n_out, end - i, n_out,
+                               (real *)panels + panel * n_out + (i - panel),
+                               FBP_K(panel_ld)(n_in - panel));
     }
 }
 

@@ -5,9 +5,7 @@
 
 enum {
     FBP_PANEL_VECTORS = 4,     /* vectors in a column panel of a product */
-    FBP_KC = 384,              /* rows of b in a block: 96 KiB with AVX-512, in L2 */
-    FBP_PACK_MIN_ROWS = 24,    /* packing a panel costs as much as about one row of c */
-    FBP_PACK_MIN_BYTES = 1024, /* from this distance between rows of b on, panels are packed */
+    FBP_DEPTH = 512,           /* rows of b in a block: 128 KiB with AVX-512, in L2 */
     FBP_PIECE = 256,           /* elements or rows of a loss on the stack */
 };
 

@@ -17,10 +17,10 @@ NOISE = np.random.default_rng(0).normal(size=150_000)
 EDGES = (3, 7, 9, 14, 16, 24, 31, 40, 49, 64)  # 1 to 4 vectors of 4, 8 and 16, whole and partial
 TILES = [(m, 3, n) for m in range(1, 21) for n in EDGES]
 WIDTHS = [(1 + n % 13, (1, 2, 17, 40)[n % 4], n) for n in (*range(1, 71), *range(126, 132))]
-# more than 384 rows of b are a second block; 24 rows of c and 1024 bytes of b are packed
-BLOCKS = [(m, k, n) for m in (1, 5, 25) for k in (384, 385, 800) for n in (1, 17, 64, 70)]
-PACKED = [(m, k, n) for m in (23, 24, 33) for k in (2, 384, 390) for n in (128, 131, 256, 263)]
-SHAPES = TILES + WIDTHS + BLOCKS + PACKED
+# more than 512 rows of b are a second block; more than 96 samples are summed in pieces
+BLOCKS = [(m, k, n) for m in (1, 5, 25) for k in (96, 97, 512, 513, 1030) for n in (1, 17, 64, 70)]
+PANELS = [(m, k, n) for m in (23, 24, 33) for k in (2, 192, 200) for n in (128, 131, 256, 263)]
+SHAPES = TILES + WIDTHS + BLOCKS + PANELS
 
 
 class Guarded:
@@ -66,28 +66,81 @@ def check_sum(found, a, b, start=0.0):
     assert np.all(np.abs(found - (a @ b + start)) <= bound), (*a.shape, b.shape[1])
 
 
-def forward(isa, x, w, b, activation="identity"):
+def panel_slices(isa, dtype, n):
+    """Return for each panel of a matrix of n columns: its columns, and its leading dimension."""
+    columns = _kernels.panel_columns(isa, dtype.name)
+    vector = columns // 4
+    return [
+        (slice(j, min(j + columns, n)), min(columns, -(-(n - j) // vector) * vector))
+        for j in range(0, n, columns)
+    ]
+
+
+def in_panels(kernel, isa, shape, dtype):
+    """Return what the kernel writes of a matrix into its panels, called for two ranges of rows."""
+    depth, n = shape
+    size = depth * sum(ld for _, ld in panel_slices(isa, dtype, n))
+    return result(kernel, size, dtype, start=np.nan)
+
+
+def packed(isa, matrix):
+    def kernel(panels):
+        cut = len(matrix) // 3
+        for begin, end in ((0, cut), (cut, len(matrix))):
+            if begin < end:
+                _kernels.pack(isa, matrix, begin, end, panels)
+
+    return in_panels(kernel, isa, matrix.shape, matrix.dtype)
+
+
+def transposed(isa, w):
+    """Return the panels of w^T."""
+
+    def kernel(panels):
+        cut = len(w) * 2 // 3
+        for begin, end in ((0, cut), (cut, len(w))):
+            if begin < end:
+                _kernels.transpose(isa, w, begin, end, panels)
+
+    return in_panels(kernel, isa, w.T.shape, w.dtype)
+
+
+def unpacked(isa, panels, shape):
+    """Return the matrix that is in the panels."""
+    matrix = np.empty(shape, panels.dtype)
+    at = 0
+    for columns, ld in panel_slices(isa, panels.dtype, shape[1]):
+        panel = panels[at : at + shape[0] * ld].reshape(shape[0], ld)
+        matrix[:, columns] = panel[:, : columns.stop - columns.start]
+        at += panel.size
+    assert at == panels.size
+    return matrix
+
+
+def forward(isa, x, w, b, activation="identity", w_panels=None):
     """Return a, and the slope where the activation keeps it."""
     shape, slope = (len(x), w.shape[1]), Guarded((len(x), w.shape[1]), x.dtype)
     code = ACTIVATIONS.index(activation)
     a = result(
-        lambda a: _kernels.dense_forward(isa, x, w, b, code, 1.0, a, slope.array), shape, x.dtype
+        lambda a: _kernels.dense_forward(isa, x, w, b, code, 1.0, a, slope.array, w_panels),
+        shape,
+        x.dtype,
     )
     return a, slope.checked()
 
 
-def backward_dz(isa, dz, wt, activation, a, slope):
+def backward_dz(isa, dz, wt, activation, a, slope, wt_panels=None):
     code = ACTIVATIONS.index(activation)
     return result(
-        lambda out: _kernels.dense_backward_dz(isa, dz, wt, code, 1.0, a, slope, out),
+        lambda out: _kernels.dense_backward_dz(isa, dz, wt, code, 1.0, a, slope, out, wt_panels),
         a.shape,
         dz.dtype,
     )
 
 
-def backward_dw(isa, x, dz, start=None):
+def backward_dw(isa, x, dz, start=None, dz_panels=None):
     return result(
-        lambda dw: _kernels.dense_backward_dw(isa, x, dz, dw, start is not None),
+        lambda dw: _kernels.dense_backward_dw(isa, x, dz, dw, start is not None, dz_panels),
         (x.shape[1], dz.shape[1]),
         x.dtype,
         start=start,
@@ -114,7 +167,7 @@ def test_forward(isa, dtype):
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
 def test_activation_and_derivative_of_a_product(activation, isa, dtype):
     code = ACTIVATIONS.index(activation)
-    for m, k, n in WIDTHS + PACKED:
+    for m, k, n in WIDTHS + PANELS:
         x, w, b = (numbers(s, dtype, i) for i, s in enumerate([(m, k), (k, n), n]))
         z, _ = forward(isa, x, w, b)
         a, slope = forward(isa, x, w, b, activation)
@@ -144,21 +197,42 @@ def test_backward_dw_and_db(isa, dtype):
         check_sum(backward_db(isa, dz, start[0])[None], ones, dz, start[:1].astype(np.float64))
 
 
-def test_accumulating_goes_on_exactly(isa, dtype):
+def test_samples_are_summed_in_pieces(isa, dtype):
+    """dw = start + piece + piece ...: equal pieces of at most SUM_ROWS samples, each from zero."""
     for m, k, n in SHAPES:
-        x, dz = numbers((k, m), dtype, 0), numbers((k, n), dtype, 1)
-        whole, whole_db = backward_dw(isa, x, dz), backward_db(isa, dz)
-        for cut in {1, k // 2, k - 1} - {0, k}:
-            part, part_db = backward_dw(isa, x[:cut], dz[:cut]), backward_db(isa, dz[:cut])
-            assert backward_dw(isa, x[cut:], dz[cut:], part).tobytes() == whole.tobytes(), (m, k, n)
-            assert backward_db(isa, dz[cut:], part_db).tobytes() == whole_db.tobytes(), (m, k, n)
+        x, dz, start = (numbers(s, dtype, i) for i, s in enumerate([(k, m), (k, n), (m, n)]))
+        size = -(-k // -(-k // _kernels.SUM_ROWS))
+        pieces = [slice(r, r + size) for r in range(0, k, size)]
+        assert len(pieces) == 1 or size > _kernels.SUM_ROWS // 2
+        expected = start
+        for piece in pieces:
+            expected = expected + backward_dw(isa, x[piece], dz[piece])
+        assert backward_dw(isa, x, dz, start).tobytes() == expected.tobytes(), (m, k, n)
+        found = backward_db(isa, dz, start[0])
+        assert found.tobytes() == (start[0] + backward_db(isa, dz)).tobytes()
 
 
-def test_transpose(isa, dtype):
+def test_panels(isa, dtype):
     for m, _, n in SHAPES:
         w = numbers((m, n), dtype, 0)
-        found = result(lambda wt, w=w: _kernels.transpose(isa, w, wt), (n, m), dtype)
-        np.testing.assert_array_equal(found, w.T)
+        np.testing.assert_array_equal(unpacked(isa, packed(isa, w), (m, n)), w)
+        np.testing.assert_array_equal(unpacked(isa, transposed(isa, w), (n, m)), w.T)
+
+
+def test_panels_give_the_same_bits(isa, dtype):
+    for m, k, n in SHAPES:
+        x, w, b, dz = (numbers(s, dtype, i) for i, s in enumerate([(m, k), (k, n), n, (m, n)]))
+        wt = np.ascontiguousarray(w.T)
+        pairs = [
+            (forward(isa, x, w, b)[0], forward(isa, x, w, b, w_panels=packed(isa, w))[0]),
+            (
+                backward_dz(isa, dz, wt, "identity", x, x),
+                backward_dz(isa, dz, wt, "identity", x, x, transposed(isa, w)),
+            ),
+            (backward_dw(isa, x, dz), backward_dw(isa, x, dz, dz_panels=packed(isa, dz))),
+        ]
+        for row_major, panels in pairs:
+            assert panels.tobytes() == row_major.tobytes(), (m, k, n)
 
 
 UPDATES = {

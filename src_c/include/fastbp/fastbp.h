@@ -79,7 +79,9 @@ enum fbp_status { FBP_OK, FBP_TOO_LARGE };
 /* ------------------------------------------------------------------------------------------------
  * Plan: where everything lies (plan.c) */
 
-enum { FBP_ALIGN = 64, FBP_NORM_CHUNK = 4096, FBP_SUM_LANES = 8 };
+enum { FBP_ALIGN = 64, FBP_HUGE_PAGE = 1 << 21 };
+/* Part of the bits of results: how sums are cut into pieces */
+enum { FBP_NORM_CHUNK = 4096, FBP_SUM_LANES = 8, FBP_SUM_ROWS = 96 };
 
 /* One dense layer, a = sigma(x w + b). p_w and p_b count elements in the flat parameter vector; the
  * other offsets are bytes from the start of the arena. */
@@ -89,34 +91,34 @@ typedef struct {
     double alpha;
     int64_t p_w, p_b; /* w (n_in x n_out, row-major) and b (n_out) */
     int64_t ld;       /* leading dimension of a, slope and dz; n_out in the last layer */
-    int64_t ld_wt;    /* leading dimension of wt */
-    size_t wt;        /* w transposed (n_out x n_in): operand of dx; unused in layer 0 */
+    size_t w_panels;  /* w in panels; unused where n_out fits one panel */
+    size_t wt_panels; /* w transposed (n_out x n_in) in panels: operand of dx; unused in layer 0 */
+    size_t dz_panels; /* dz of a block in panels; unused where n_out fits one panel */
     size_t a, slope, dz;
     size_t x_rows;  /* table of row pointers to the layer's input x, one per row of a block */
     size_t dz_rows; /* the same for dz */
 } fbp_layer;
 
-/* The arena of a network for blocks of `block` rows and `threads` threads. */
+/* The arena of a network for blocks of `block` rows. */
 typedef struct {
     int n_layers;
     size_t itemsize;
     int64_t n_parameters;
     int64_t block;   /* rows that go through the network together */
-    int threads;     /* most threads that may work on it */
+    int64_t panel;   /* columns of a panel */
     int64_t x_ld;    /* leading dimension of x */
     size_t x;        /* input rows converted to real, where X cannot be read in place */
     size_t row_loss; /* float64 loss of each row of the block */
-    size_t scratch;  /* scratch_size bytes for each thread */
-    size_t scratch_size;
     size_t norms; /* float64 sum of squares of each chunk of FBP_NORM_CHUNK gradients */
     int64_t n_norms;
     size_t size; /* bytes in all */
 } fbp_plan;
 
 /* Fill `plan` and the offsets of layers[0 .. n_layers-1], whose n_in, n_out, activation and
- * alpha are given. FBP_TOO_LARGE when a size does not fit into 62 bits. */
+ * alpha are given, for kernels whose panels have `panel` columns. FBP_TOO_LARGE when a size does
+ * not fit into 62 bits. */
 enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
-                              int64_t block, int threads, size_t scratch_size);
+                              int64_t block, int64_t panel);
 
 /* Rows that go through the network together for batches of `batch`: enough to feed the products,
  * few enough to stay in cache. Depends on the net and the batch alone, so that sums over a block
@@ -155,14 +157,17 @@ typedef struct {
     double correction1, correction2; /* Adam: 1 - beta1^t and sqrt(1 - beta2^t) */
 } fbp_update;
 
-/* Where a product may pack panels; belongs to the calling thread. */
+/* The right-hand matrix of a product (depth x n): row-major with leading dimension ld, or in panels
+ * of fbp_kernels.panel columns (the last one: what is left, its rows filled up to whole vectors),
+ * each row-major and one after the other, as `pack` and `transpose` make them. */
 typedef struct {
-    void *buffer;
-    size_t size;
-} fbp_scratch;
+    const void *data;
+    int64_t ld; /* of a row-major matrix */
+    int panels;
+} fbp_operand;
 
 typedef struct {
-    size_t scratch_size; /* bytes of fbp_scratch that the products want */
+    int64_t panel; /* columns of a panel of an operand */
     int tile_rows; /* rows of the micro-kernel's tile: ranges of rows are best cut at multiples */
 
     /* out[r] = X[order[row0 + r]] converted to real, r < n_rows */
@@ -170,21 +175,21 @@ typedef struct {
                       int64_t ld);
     /* a[r] = sigma(rows[r] w + b) for r < n_rows; slope[r] = sigma'(z) where fbp_keeps_slope (may
      * be NULL: not wanted). a and slope have leading dimension ld. */
-    void (*dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, const void *w,
+    void (*dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, fbp_operand w,
                       const void *b, int64_t n_out, int activation, double alpha, void *a,
-                      void *slope, int64_t ld, fbp_scratch scratch);
+                      void *slope, int64_t ld);
     /* dz_below[r] = sigma'(z) * (dz_rows[r] wt) for r < n_rows: wt is this layer's w transposed
-     * (n_out x n_in, leading dimension ld_wt); activation, alpha, a, slope are those of the layer
-     * below, whose n_out is this layer's n_in; a, slope and dz_below have leading dimension ld. */
-    void (*dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int64_t n_out, const void *wt,
-                         int64_t ld_wt, int64_t n_in, int activation, double alpha, const void *a,
-                         const void *slope, void *dz_below, int64_t ld, fbp_scratch scratch);
-    /* dw[i - i0] = sum_r rows[r][i] dz[r] for i0 <= i < i1, r in order: rows i0 .. i1 of dl/dw
-     * (n_in x n_out), of which dw is the first. `accumulate`: going on from what dw holds. */
+     * (n_out x n_in); activation, alpha, a, slope are those of the layer below, whose n_out is
+     * this layer's n_in; a, slope and dz_below have leading dimension ld. */
+    void (*dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int64_t n_out, fbp_operand wt,
+                         int64_t n_in, int activation, double alpha, const void *a,
+                         const void *slope, void *dz_below, int64_t ld);
+    /* dw[i - i0] = sum_r rows[r][i] dz[r] for i0 <= i < i1: rows i0 .. i1 of dl/dw (n_in x n_out),
+     * of which dw is the first. The samples are summed in order, in equal pieces of at most
+     * FBP_SUM_ROWS; the pieces are added in order. `accumulate`: to what dw holds. */
     void (*dense_bwd_dw)(const void *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
-                         const void *dz, int64_t ld, int64_t n_out, int accumulate, void *dw,
-                         fbp_scratch scratch);
-    /* db = sum_r dz[r], r in order; `accumulate` as above */
+                         fbp_operand dz, int64_t n_out, int accumulate, void *dw);
+    /* db = sum_r dz[r], r in order; `accumulate`: added to what db holds */
     void (*dense_bwd_db)(const void *dz, int64_t ld, int64_t n_rows, int64_t n_out, int accumulate,
                          void *db);
     /* row_loss[r] = weight * l of sample row0 + r, from the last layer's output a (n_rows x n_out,
@@ -201,9 +206,14 @@ typedef struct {
     int (*update)(const fbp_update *u, int64_t n, void *p, const void *g, void *m, void *v);
     /* sum of g^2 in float64, FBP_SUM_LANES partial sums added in order */
     double (*sum_of_squares)(const void *g, int64_t n);
-    /* wt[:, i0:i1] = w[i0:i1, :]^T for w (n_in x n_out) */
-    void (*transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_out, void *wt,
-                      int64_t ld_wt);
+    /* Rows k0 .. k1 of a matrix (depth x n, row-major), b being the first of them, to their places
+     * in its panels */
+    void (*pack)(const void *b, int64_t ld, int64_t k0, int64_t k1, int64_t depth, int64_t n,
+                 void *panels);
+    /* Rows i0 .. i1 of w (n_in x n_out), w being the first of them, to their places as columns in
+     * the panels of w transposed (n_out x n_in) */
+    void (*transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_in, int64_t n_out,
+                      void *panels);
     /* a = sigma(z) and slope = sigma'(z), elementwise on n values. slope may be NULL (not wanted);
      * a may be z. Any activation may be asked for its slope here. */
     void (*activate)(int activation, double alpha, int64_t n, const void *z, void *a, void *slope);
@@ -243,6 +253,9 @@ double fbp_sum(const double *x, int64_t n);
 int fbp_all_finite(const fbp_samples *s, int64_t n, int64_t n_in, int64_t *row, int64_t *column);
 /* seconds of a monotonic clock */
 double fbp_seconds(void);
+
+/* Ask the system for pages of FBP_HUGE_PAGE bytes for this memory, which is aligned to that. */
+void fbp_prefer_huge_pages(void *memory, size_t size);
 
 /* A barrier for a team of threads: spins for a bounded time, then yields the processor at each
  * turn. Initialise with zeros. */
