@@ -81,6 +81,9 @@ cdef extern from "fastbp/fastbp.h" nogil:
                              fbp_operand wt, int64_t n_in, int activation, double alpha,
                              const void *a, const void *slope, void *dz_below,
                              int64_t ld) noexcept nogil
+        void (*dense_bwd_dz_few)(const void *w, int64_t m, int64_t n_out, fbp_operand dzt,
+                                 int64_t n_rows, int activation, double alpha, const void *a,
+                                 const void *slope, void *dz_below, int64_t ld) noexcept nogil
         void (*dense_bwd_dw)(const void *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
                              fbp_operand dz, int64_t n_out, int accumulate,
                              void *dw) noexcept nogil
@@ -96,8 +99,8 @@ cdef extern from "fastbp/fastbp.h" nogil:
         double (*sum_of_squares)(const void *g, int64_t n) noexcept nogil
         void (*pack)(const void *b, int64_t ld, int64_t k0, int64_t k1, int64_t depth, int64_t n,
                      void *panels) noexcept nogil
-        void (*transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_in, int64_t n_out,
-                          void *panels) noexcept nogil
+        void (*transpose)(const void *w, int64_t ld, int64_t i0, int64_t i1, int64_t n_in,
+                          int64_t n_out, void *panels) noexcept nogil
         void (*activate)(int activation, double alpha, int64_t n, const void *z, void *a,
                          void *slope) noexcept nogil
         void (*times_slope)(int activation, double alpha, int64_t n, const void *a,

@@ -27,11 +27,14 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from fastbp._c cimport *
-from fastbp._epoch cimport EpochState, epoch_worker
+from fastbp._epoch cimport epoch_worker
 from fastbp._pass cimport (
     GRADIENT_OF_ROWS, LOSSES_OF_ROWS, PREDICT, PREDICT_LINK, Pass, copy_weights, point_rows,
     rows_worker,
 )
+
+
+from fastbp._step cimport EpochState
 
 
 cdef extern from "<stdlib.h>" nogil:
@@ -321,7 +324,10 @@ cdef class Network:
 
     cdef Pass start(self, Arena arena, Buffer parameters, Samples samples,
                     int64_t rows) noexcept:
-        """A pass whose threads take `rows` rows each, before w changes or altogether."""
+        """A pass whose threads take `rows` rows each, before w changes or altogether.
+
+        It keeps no copy of w transposed.
+        """
         cdef Pass t
         t.kernels = arena.kernels
         t.plan = &arena.plan
@@ -332,6 +338,7 @@ cdef class Network:
         t.x_in_place = (samples.c.x_dtype == (0 if self.itemsize == sizeof(float) else 1)
                         and samples.c.x_stride1 == <ptrdiff_t>self.itemsize)
         t.w_in_panels = rows >= PANELS_MIN_ROWS
+        t.wt_in_panels = False
         t.loss = self.loss
         t.loss_parameters = <const double *>self.loss_parameters.data()
         return t
@@ -354,7 +361,8 @@ cdef class Network:
         cdef const Pass *t_ptr = &t
         cdef char *results = out.data()
         cdef int64_t n = samples.n
-        copy_weights(t_ptr, what == GRADIENT_OF_ROWS, 0, 1)
+        t.wt_in_panels = what == GRADIENT_OF_ROWS
+        copy_weights(t_ptr, 0, 1)
         if threads == 1:
             with nogil:
                 rows_worker(t_ptr, what, n, results, 0, 1)
@@ -401,6 +409,9 @@ cdef class Epoch:
         self.arena = network.take(batch)
         memset(e, 0, sizeof(EpochState))
         e.run = network.start(self.arena, p, self.samples, batch // self.threads)
+        e.few_samples = batch <= self.arena.plan.panel
+        e.run.w_in_panels = e.run.w_in_panels and not e.few_samples
+        e.run.wt_in_panels = not e.few_samples
         e.n = self.samples.n
         e.batch_size = batch_size
         e.p, e.g, e.m, e.v = p.data(), g.data(), mb.data(), vb.data()

@@ -1,36 +1,26 @@
 """An epoch on a team of threads: minibatches with updates (or, without an optimizer, the gradient).
 
+Two ways to share a block of samples, which give the same bits:
+
+    by rows      each thread takes a range of the rows through all layers, then a range of the rows
+                 of every w, for which it has all samples. Two barriers.
+    by weights   for few samples: each thread takes a range of the weights of every layer, forward
+                 and backward, so that every weight is read by one thread only, and w transposed
+                 is not needed. Two barriers a layer.
+
 Every function with ``tid`` and ``team`` is called by all threads of the team at once, and passes
 the same barriers in each.
 """
 
-from libc.math cimport sqrt
 from libc.stdint cimport int64_t, uint64_t
 
 from fastbp._c cimport *
 from fastbp._pass cimport *
+from fastbp._step cimport *
 
 
 cdef enum:
-    CHUNK_BYTES = 3 << 16
-    CHUNK_ROWS = 48  # or a multiple: whole tiles and whole cache lines of the transposed copy
-
-
-cdef struct EpochState:
-    Pass run
-    int64_t n, batch_size, cursor  # cursor: the next row; everything before it is done
-    char *p
-    char *g
-    char *m
-    char *v
-    const double *rates
-    const double *scales
-    fbp_update update  # kind -1: no update
-    double l2, clip_norm
-    int64_t first_step, batches_done
-    double loss, batch_loss, deadline
-    int bad_loss, bad_parameters, stop
-    fbp_barrier barrier
+    COLUMNS = 32  # where threads may part the columns of w
 
 
 cdef inline int block_rows(EpochState *e, int64_t row0, int64_t n, int tid,
@@ -59,142 +49,25 @@ cdef inline void pack_dz(EpochState *e, int64_t at, int64_t end, int64_t n) noex
                                layer.n_out, e.run.arena + layer.dz_panels)
 
 
-cdef inline char *gradient_at(EpochState *e, int64_t parameter) noexcept nogil:
-    return e.g + <size_t>parameter * e.run.plan.itemsize
-
-
-cdef inline void update_range(EpochState *e, const fbp_update *u, int64_t begin, int64_t n,
-                              const char *g) noexcept nogil:
-    """Update parameters begin .. begin+n by their gradient g."""
-    cdef size_t offset = <size_t>begin * e.run.plan.itemsize
-    if not e.run.kernels.update(u, n, e.p + offset, g, e.m + offset if e.m != NULL else NULL,
-                                e.v + offset if e.v != NULL else NULL):
-        fbp_raise_flag(&e.bad_parameters)
-
-
-cdef inline fbp_update update_of(const EpochState *e, int64_t batch, double shrink) noexcept nogil:
-    """The optimizer's step for a minibatch; shrink is the factor of gradient clipping."""
-    cdef fbp_update u = e.update
-    cdef int64_t t = e.first_step + batch
-    u.rate = e.rates[batch]
-    u.scale = e.scales[batch] * shrink
-    u.correction1 = u.correction2 = 1.0
-    if u.kind == FBP_ADAM:
-        u.correction1 = 1.0 - fbp_power(u.beta1, t)
-        u.correction2 = sqrt(1.0 - fbp_power(u.beta2, t))
-    return u
-
-
-cdef inline void update_biases(EpochState *e, int l, const fbp_update *u, int tid,
-                               int team) noexcept nogil:
-    """Update this thread's share of a layer's biases by the gradient."""
-    cdef const fbp_layer *layer = &e.run.layers[l]
-    cdef int64_t j0 = share(layer.n_out, FBP_ALIGN, tid, team)
-    cdef int64_t j1 = share(layer.n_out, FBP_ALIGN, tid + 1, team)
-    update_range(e, u, layer.p_b + j0, j1 - j0, gradient_at(e, layer.p_b + j0))
-
-
-cdef inline void update_rows(EpochState *e, int l, int64_t batch, const fbp_update *u, int64_t i0,
-                             int64_t i1, const char *dw) noexcept nogil:
-    """Update rows i0 .. i1 of a layer's weights by dw, and their part of the transposed copy."""
-    cdef const fbp_layer *layer = &e.run.layers[l]
-    cdef fbp_update with_l2 = u[0]
-    with_l2.weight_decay += e.l2 * e.scales[batch]
-    update_range(e, &with_l2, layer.p_w + i0 * layer.n_out, (i1 - i0) * layer.n_out, dw)
-    copy_rows_of_w(&e.run, l, i0, i1, True)
-
-
-cdef inline int64_t chunk_of(const EpochState *e, const fbp_layer *layer) noexcept nogil:
-    """Rows of dw whose samples share the L1 cache, and that are still in L2 for the update."""
-    cdef int64_t row = layer.n_out * <int64_t>e.run.plan.itemsize
-    return max(CHUNK_BYTES // row // CHUNK_ROWS, <int64_t>1) * CHUNK_ROWS
-
-
-cdef inline void bias_gradient(EpochState *e, int l, int64_t n, bint first, int tid,
-                               int team) noexcept nogil:
-    """This thread's share of a layer's db over the n rows of the block."""
-    cdef const fbp_layer *layer = &e.run.layers[l]
-    cdef int64_t j0 = share(layer.n_out, FBP_ALIGN, tid, team)
-    cdef int64_t j1 = share(layer.n_out, FBP_ALIGN, tid + 1, team)
-    e.run.kernels.dense_bwd_db(e.run.arena + layer.dz + <size_t>j0 * e.run.plan.itemsize, layer.ld,
-                               n, j1 - j0, not first, gradient_at(e, layer.p_b + j0))
-
-
-cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t n, bint first,
-                            const fbp_update *u, int tid, int team) noexcept nogil:
-    """This thread's share of a layer's dw and db over the n rows of the block; updates if u."""
-    cdef const fbp_layer *layer = &e.run.layers[l]
-    cdef int64_t i = share(layer.n_in, ROWS_OF_W, tid, team)
-    cdef int64_t end = share(layer.n_in, ROWS_OF_W, tid + 1, team)
-    cdef int64_t chunk = chunk_of(e, layer), next_i
-    # A gradient that is used at once and not wanted otherwise goes to one place, chunk after chunk.
-    cdef bint reuse = first and u != NULL
-    cdef char *dw = gradient_at(e, layer.p_w + i * layer.n_out)
-    bias_gradient(e, l, n, first, tid, team)
-    if u != NULL:
-        update_biases(e, l, u, tid, team)
-    while i < end:
-        next_i = min(i + chunk, end)
-        e.run.kernels.dense_bwd_dw(x_rows(&e.run, l), n, i, next_i, dz_operand(&e.run, l),
-                                   layer.n_out, not first, dw)
-        if u != NULL:
-            update_rows(e, l, batch, u, i, next_i, dw)
-        i = next_i
-        if not reuse:
-            dw = gradient_at(e, layer.p_w + i * layer.n_out)
-
-
-cdef inline double clipping(EpochState *e, int64_t batch, int tid, int team) noexcept nogil:
-    """Factor that brings the mean gradient's norm down to clip_norm. Has two barriers."""
-    cdef double *norms = <double *>(e.run.arena + e.run.plan.norms)
-    cdef int64_t n = e.run.plan.n_norms, i, begin
-    cdef double norm
+cdef inline void few_samples_forward(EpochState *e, int64_t row0, int64_t n, int tid,
+                                     int team) noexcept nogil:
+    """Forward and loss, shared by weights. Has a barrier after each layer."""
+    cdef const Pass *t = &e.run
+    cdef int l, last = t.plan.n_layers - 1
+    cdef int64_t n_out
+    if tid == 0:
+        input_rows(t, row0, 0, n)
     fbp_barrier_wait(&e.barrier, team)
-    for i in range(share(n, 1, tid, team), share(n, 1, tid + 1, team)):
-        begin = i * FBP_NORM_CHUNK
-        norms[i] = e.run.kernels.sum_of_squares(
-            e.g + <size_t>begin * e.run.plan.itemsize,
-            min(<int64_t>FBP_NORM_CHUNK, e.run.plan.n_parameters - begin))
-    fbp_barrier_wait(&e.barrier, team)
-    norm = sqrt(fbp_sum(norms, n)) * e.scales[batch]
-    return e.clip_norm / norm if norm > e.clip_norm else 1.0
-
-
-cdef inline void clipped_update(EpochState *e, int64_t batch, int tid, int team) noexcept nogil:
-    """Update by the whole gradient, shrunk to clip_norm."""
-    cdef fbp_update u = update_of(e, batch, clipping(e, batch, tid, team))
-    cdef int l
-    cdef const fbp_layer *layer
-    cdef int64_t i0, i1
-    for l in range(e.run.plan.n_layers):
-        layer = &e.run.layers[l]
-        i0 = share(layer.n_in, ROWS_OF_W, tid, team)
-        i1 = share(layer.n_in, ROWS_OF_W, tid + 1, team)
-        update_biases(e, l, &u, tid, team)
-        update_rows(e, l, batch, &u, i0, i1, gradient_at(e, layer.p_w + i0 * layer.n_out))
-
-
-cdef inline void gradient_and_update(EpochState *e, int64_t batch, int64_t n, bint first, bint last,
-                                     int tid, int team) noexcept nogil:
-    cdef bint updates = last and e.update.kind >= 0
-    cdef bint clips = updates and e.clip_norm > 0
-    cdef fbp_update u
-    cdef int l
-    if updates and not clips:
-        u = update_of(e, batch, 1.0)
-    for l in range(e.run.plan.n_layers):
-        layer_step(e, l, batch, n, first, &u if updates and not clips else NULL, tid, team)
-    if clips:
-        clipped_update(e, batch, tid, team)
-
-
-cdef inline void finish_block(EpochState *e, int64_t end, bint last) noexcept nogil:
-    e.cursor = end
-    if last:
-        e.loss += e.batch_loss
-        e.batches_done += 1
-    if fbp_seconds() > e.deadline:
-        e.stop = 1
+    for l in range(last + 1):
+        n_out = t.layers[l].n_out
+        forward_columns(t, l, n, share(n_out, COLUMNS, tid, team),
+                        share(n_out, COLUMNS, tid + 1, team))
+        fbp_barrier_wait(&e.barrier, team)
+    if tid == 0:
+        if not losses(t, row0, 0, n) and e.update.kind >= 0:
+            fbp_raise_flag(&e.bad_loss)
+        output_dz(t, 0, n)
+        transpose_dz(t, last, n, 0, t.layers[last].n_out)
 
 
 cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
@@ -208,7 +81,9 @@ cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
     cdef int64_t end = min(begin + e.batch_size, e.n)
     cdef int64_t n = min(e.run.plan.block, end - row0)
     cdef bint first = row0 == begin, last = row0 + n == end
-    if not block_rows(e, row0, n, tid, team) and e.update.kind >= 0:
+    if e.few_samples:
+        few_samples_forward(e, row0, n, tid, team)
+    elif not block_rows(e, row0, n, tid, team) and e.update.kind >= 0:
         fbp_raise_flag(&e.bad_loss)
     fbp_barrier_wait(&e.barrier, team)
     if e.bad_loss:
@@ -224,7 +99,7 @@ cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
 
 cdef inline void epoch_worker(EpochState *e, int tid, int team) noexcept nogil:
     cdef uint64_t mode = fbp_denormals_flush()
-    copy_weights(&e.run, True, tid, team)
+    copy_weights(&e.run, tid, team)
     fbp_barrier_wait(&e.barrier, team)
     while e.cursor < e.n and not (e.stop or e.bad_parameters) and epoch_block(e, tid, team):
         pass

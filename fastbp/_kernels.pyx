@@ -116,8 +116,8 @@ def pack(str isa, const real[:, ::1] matrix, Py_ssize_t begin, Py_ssize_t end, r
 
 def transpose(str isa, const real[:, ::1] w, Py_ssize_t begin, Py_ssize_t end, real[::1] panels):
     """Rows begin .. end of w to their places, as columns, in the panels of w^T."""
-    kernels_of(isa, sizeof(real)).transpose(&w[begin, 0], begin, end, w.shape[0], w.shape[1],
-                                            &panels[0])
+    kernels_of(isa, sizeof(real)).transpose(&w[begin, 0], w.shape[1], begin, end, w.shape[0],
+                                            w.shape[1], &panels[0])
 
 
 def dense_forward(str isa, const real[:, ::1] x, const real[:, ::1] w, const real[::1] b,
@@ -138,6 +138,15 @@ def dense_backward_dz(str isa, const real[:, ::1] dz, const real[:, ::1] wt, int
     kernels_of(isa, sizeof(real)).dense_bwd_dz(
         t.rows, dz.shape[0], dz.shape[1], operand_of(wt, wt_panels), wt.shape[1], activation,
         alpha, &a[0, 0], &slope[0, 0], &dz_below[0, 0], dz_below.shape[1])
+
+
+def dense_backward_dz_few(str isa, const real[:, ::1] w, const real[:, ::1] dzt, int activation,
+                          double alpha, const real[:, ::1] a, const real[:, ::1] slope,
+                          real[:, ::1] dz_below, const real[::1] dzt_panels=None):
+    """dz_below = sigma'(z) * (dz w^T), from w and dz^T."""
+    kernels_of(isa, sizeof(real)).dense_bwd_dz_few(
+        &w[0, 0], w.shape[0], w.shape[1], operand_of(dzt, dzt_panels), dzt.shape[1], activation, alpha,
+        &a[0, 0], &slope[0, 0], &dz_below[0, 0], dz_below.shape[1])
 
 
 def dense_backward_dw(str isa, const real[:, ::1] x, const real[:, ::1] dz, real[:, ::1] dw,

@@ -14,7 +14,8 @@ cdef struct Pass:
     const char *p
     fbp_samples samples
     bint x_in_place
-    bint w_in_panels  # the copies of w in panels are kept up to date
+    bint w_in_panels  # copies of w in panels are kept up to date
+    bint wt_in_panels  # and of w transposed
     int loss
     const double *loss_parameters
 
@@ -66,12 +67,6 @@ cdef inline fbp_operand w_operand(const Pass *t, int layer) noexcept nogil:
     return row_major(weights_of(t, layer), t.layers[layer].n_out)
 
 
-cdef inline fbp_operand dz_operand(const Pass *t, int layer) noexcept nogil:
-    if wide(t, layer):
-        return in_panels(t.arena + t.layers[layer].dz_panels)
-    return row_major(t.arena + t.layers[layer].dz, t.layers[layer].ld)
-
-
 cdef inline void point_rows(const void **table, char *first, int64_t ld, size_t itemsize,
                             int64_t n) noexcept nogil:
     cdef int64_t r
@@ -95,7 +90,8 @@ cdef inline void input_rows(const Pass *t, int64_t row0, int64_t at, int64_t n) 
         point_rows(table, converted, t.plan.x_ld, t.plan.itemsize, n)
 
 
-cdef inline void forward(const Pass *t, int64_t row0, int64_t at, int64_t n, bint for_backward) noexcept nogil:
+cdef inline void forward(const Pass *t, int64_t row0, int64_t at, int64_t n,
+                         bint for_backward) noexcept nogil:
     """Samples row0 .. row0+n through the net, in rows at .. at+n of the arena."""
     cdef int l
     cdef const fbp_layer *layer
@@ -109,6 +105,18 @@ cdef inline void forward(const Pass *t, int64_t row0, int64_t at, int64_t n, bin
                             row_of(t, layer.a, layer.ld, at), slope, layer.ld)
 
 
+cdef inline void forward_columns(const Pass *t, int l, int64_t n, int64_t j0,
+                                 int64_t j1) noexcept nogil:
+    """Columns j0 .. j1 of one layer's output, for rows 0 .. n."""
+    cdef const fbp_layer *layer = &t.layers[l]
+    cdef size_t offset = <size_t>j0 * t.plan.itemsize
+    if j0 < j1:
+        t.kernels.dense_fwd(x_rows(t, l), n, layer.n_in,
+                            row_major(weights_of(t, l) + offset, layer.n_out),
+                            biases_of(t, l) + offset, j1 - j0, layer.activation, layer.alpha,
+                            t.arena + layer.a + offset, t.arena + layer.slope + offset, layer.ld)
+
+
 cdef inline int losses(const Pass *t, int64_t row0, int64_t at, int64_t n) noexcept nogil:
     """Losses of the rows and dl/da of the last layer, in its dz; 1 if the losses are finite."""
     cdef const fbp_layer *last = &t.layers[t.plan.n_layers - 1]
@@ -117,14 +125,20 @@ cdef inline int losses(const Pass *t, int64_t row0, int64_t at, int64_t n) noexc
                           row_of(t, last.dz, last.ld, at))
 
 
+cdef inline void output_dz(const Pass *t, int64_t at, int64_t n) noexcept nogil:
+    """From dl/da of the last layer to its dz."""
+    cdef const fbp_layer *last = &t.layers[t.plan.n_layers - 1]
+    t.kernels.times_slope(last.activation, last.alpha, n * last.ld,
+                          row_of(t, last.a, last.ld, at), row_of(t, last.slope, last.ld, at),
+                          row_of(t, last.dz, last.ld, at))
+
+
 cdef inline void backward(const Pass *t, int64_t at, int64_t n) noexcept nogil:
     """From dl/da of the last layer to dz of every layer."""
     cdef int l = t.plan.n_layers - 1
-    cdef const fbp_layer *layer = &t.layers[l]
+    cdef const fbp_layer *layer
     cdef const fbp_layer *below
-    t.kernels.times_slope(layer.activation, layer.alpha, n * layer.ld,
-                          row_of(t, layer.a, layer.ld, at), row_of(t, layer.slope, layer.ld, at),
-                          row_of(t, layer.dz, layer.ld, at))
+    output_dz(t, at, n)
     while l > 0:
         layer = &t.layers[l]
         below = &t.layers[l - 1]
@@ -142,23 +156,41 @@ cdef inline int64_t share(int64_t n, int64_t unit, int part, int parts) noexcept
     return begin if begin < n else n
 
 
-cdef inline void copy_rows_of_w(const Pass *t, int l, int64_t i0, int64_t i1,
-                                bint for_backward) noexcept nogil:
+cdef inline fbp_operand dz_transposed(const Pass *t, int l, int64_t n) noexcept nogil:
+    """dz of few samples as (n_out x n); that of one sample is a column as it lies."""
+    if n == 1:
+        return row_major(t.arena + t.layers[l].dz, 1)
+    return in_panels(t.arena + t.layers[l].dz_panels)
+
+
+cdef inline void transpose_dz(const Pass *t, int l, int64_t n, int64_t j0,
+                              int64_t j1) noexcept nogil:
+    """Columns j0 .. j1 of a layer's dz, of few samples, to their rows of the transposed copy."""
+    cdef const fbp_layer *layer = &t.layers[l]
+    cdef size_t item = t.plan.itemsize
+    cdef int64_t vector = t.plan.panel // 4, ld = (n + vector - 1) // vector * vector
+    if l > 0 and n > 1:
+        t.kernels.transpose(t.arena + layer.dz + <size_t>j0 * item, layer.ld, 0, n, n, j1 - j0,
+                            t.arena + layer.dz_panels + <size_t>(j0 * ld) * item)
+
+
+cdef inline void copy_rows_of_w(const Pass *t, int l, int64_t i0, int64_t i1) noexcept nogil:
     """Bring rows i0 .. i1 of a layer's w into its copies in panels."""
     cdef const fbp_layer *layer = &t.layers[l]
     cdef const char *w = weights_of(t, l) + <size_t>(i0 * layer.n_out) * t.plan.itemsize
     if t.w_in_panels and wide(t, l):
         t.kernels.pack(w, layer.n_out, i0, i1, layer.n_in, layer.n_out, t.arena + layer.w_panels)
-    if for_backward and l > 0:
-        t.kernels.transpose(w, i0, i1, layer.n_in, layer.n_out, t.arena + layer.wt_panels)
+    if t.wt_in_panels and l > 0:
+        t.kernels.transpose(w, layer.n_out, i0, i1, layer.n_in, layer.n_out,
+                            t.arena + layer.wt_panels)
 
 
-cdef inline void copy_weights(const Pass *t, bint for_backward, int tid, int team) noexcept nogil:
+cdef inline void copy_weights(const Pass *t, int tid, int team) noexcept nogil:
     """This thread's share of the copies of all w."""
     cdef int l
     for l in range(t.plan.n_layers):
         copy_rows_of_w(t, l, share(t.layers[l].n_in, ROWS_OF_W, tid, team),
-                       share(t.layers[l].n_in, ROWS_OF_W, tid + 1, team), for_backward)
+                       share(t.layers[l].n_in, ROWS_OF_W, tid + 1, team))
 
 
 cdef enum:

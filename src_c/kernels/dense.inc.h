@@ -16,11 +16,12 @@ static void FBP_K(dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_
             .depth = n_in,
             .c = z,
             .ld_c = ld,
+            .fetch = j == 0,
             .init = (const real *)b + j,
             .ld_init = 0,
         };
         t.b = FBP_K(panel_of)(w, n_in, n_out, j, &t.ld_b);
-        FBP_K(panel_product)(0, t, width, FBP_DEPTH);
+        FBP_K(panel_product)(t, width);
         FBP_K(activate_rows)(activation, alpha, n_rows, width, ld, z, z,
                              keeps_slope ? (real *)slope + j : NULL);
     }
@@ -41,9 +42,78 @@ static void FBP_K(dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int6
             .ld_c = ld,
         };
         t.b = FBP_K(panel_of)(wt, n_out, n_in, i, &t.ld_b);
-        FBP_K(panel_product)(0, t, width, FBP_DEPTH);
+        FBP_K(panel_product)(t, width);
         FBP_K(times_slope_rows)(activation, alpha, n_rows, width, ld, (const real *)a + i,
                                 slope ? (const real *)slope + i : NULL, t.c);
+    }
+}
+
+/* m columns of dz_below = sigma'(z below) * (dz w^T), as (w dz^T)^T for at most PANEL samples.
+ * Reads w, dzt, a, slope; writes dz_below. */
+static void FBP_K(dense_bwd_dz_few)(const void *w, int64_t m, int64_t n_out, fbp_operand dzt,
+                                    int64_t n_rows, int activation, double alpha, const void *a,
+                                    const void *slope, void *dz_below, int64_t ld)
+{
+    real c[FBP_STRIP * FBP_K(PANEL)];
+    const real *rows[FBP_STRIP];
+    for (int64_t i = 0; i < m; i += FBP_STRIP) {
+        real *const below = (real *)dz_below + i;
+        FBP_K(tiles) t = {
+            .rows = rows,
+            .m = m - i < FBP_STRIP ? m - i : FBP_STRIP,
+            .depth = n_out,
+            .c = c,
+            .ld_c = FBP_K(panel_ld)(n_rows),
+        };
+        for (int64_t r = 0; r < t.m; r++) {
+            rows[r] = (const real *)w + (i + r) * n_out;
+        }
+        t.b = FBP_K(panel_of)(dzt, n_out, n_rows, 0, &t.ld_b);
+        FBP_K(panel_product)(t, n_rows);
+        FBP_K(transpose_strip)(c, t.ld_c, t.m, n_rows, below, ld);
+        FBP_K(times_slope_rows)(activation, alpha, n_rows, t.m, ld, (const real *)a + i,
+                                slope ? (const real *)slope + i : NULL, below);
+    }
+}
+
+/* Columns i0 .. i1 of n_rows rows, close together in `to`; the table then points there. */
+static void FBP_K(gather_columns)(const real *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
+                                  real *to, const real **table)
+{
+    const int64_t n = i1 - i0, whole = n / VL * VL;
+    for (int64_t r = 0; r < n_rows; r++, to += n) {
+        const real *const from = rows[r] + i0;
+        for (int64_t i = 0; i < whole; i += VL) {
+            v_store(to + i, v_load(from + i));
+        }
+        for (int64_t i = whole; i < n; i++) {
+            to[i] = from[i];
+        }
+        table[r] = to;
+    }
+}
+
+/* Rows i0 .. i1 (at most FBP_STRIP) of dw (+)= rows^T dz for one piece of samples, which begins at
+ * row r0 of dz. If several panels of dz pass, what they need of the rows is brought together
+ * first: rows lie far apart, each on a page of its own. */
+static void FBP_K(dw_strip)(const real *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
+                            fbp_operand dz, int64_t r0, int64_t dz_rows, int64_t n_out, int add,
+                            real *dw)
+{
+    real gathered[FBP_SUM_ROWS * FBP_STRIP];
+    const real *table[FBP_SUM_ROWS];
+    FBP_K(tiles) t = {.rows = rows, .column = i0, .m = i1 - i0, .add = add, .ld_c = n_out};
+    if (n_out > 2 * FBP_K(PANEL)) {
+        FBP_K(gather_columns)(rows, n_rows, i0, i1, gathered, table);
+        t.rows = table;
+        t.column = 0;
+    }
+    for (int64_t j = 0; j < n_out; j += FBP_K(PANEL)) {
+        t.b = FBP_K(panel_of)(dz, dz_rows, n_out, j, &t.ld_b);
+        t.b += r0 * t.ld_b;
+        t.depth = n_rows;
+        t.c = dw + j;
+        FBP_K(sweep_panel)(1, &t, FBP_K(panel_width)(n_out - j));
     }
 }
 
@@ -52,18 +122,14 @@ static void FBP_K(dense_bwd_dw)(const void *const *rows, int64_t n_rows, int64_t
                                 fbp_operand dz, int64_t n_out, int accumulate, void *dw)
 {
     const int64_t pieces = (n_rows + FBP_SUM_ROWS - 1) / FBP_SUM_ROWS;
-    for (int64_t j = 0; j < n_out; j += FBP_K(PANEL)) {
-        FBP_K(tiles) t = {
-            .rows = (const real *const *)rows,
-            .column = i0,
-            .m = i1 - i0,
-            .depth = n_rows,
-            .add = accumulate,
-            .c = (real *)dw + j,
-            .ld_c = n_out,
-        };
-        t.b = FBP_K(panel_of)(dz, n_rows, n_out, j, &t.ld_b);
-        FBP_K(panel_product)(1, t, FBP_K(panel_width)(n_out - j), (n_rows + pieces - 1) / pieces);
+    const int64_t piece = (n_rows + pieces - 1) / pieces;
+    for (int64_t i = i0; i < i1; i += FBP_STRIP) {
+        const int64_t end = i1 - i < FBP_STRIP ? i1 : i + FBP_STRIP;
+        for (int64_t r = 0; r < n_rows; r += piece) {
+            FBP_K(dw_strip)((const real *const *)rows + r, n_rows - r < piece ? n_rows - r : piece,
+                            i, end, dz, r, n_rows, n_out, accumulate || r > 0,
+                            (real *)dw + (i - i0) * n_out);
+        }
     }
 }
 

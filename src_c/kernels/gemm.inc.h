@@ -15,13 +15,16 @@
  * for nv = 1 .. 4 so that accumulators, b and one broadcast fit the register file, and so that
  * enough independent FMAs hide their latency.
  *
+ * Every fourth k fetches a cache line of the next block of b (the panels of an operand lie one after
+ * the other), lest the first tile of each block runs at the pace of the third-level cache.
+ *
  * Depth: the plain product works on FBP_DEPTH rows of b at a time, which stay in L2 while all tiles
  * of a panel pass; c is spilled in between and taken up again, which rounds nothing. The transposed
  * one sums pieces of at most FBP_SUM_ROWS samples, each from zero, and adds them to c in order: its
  * slice of A and its panel share L1, c is not waited for, and the error of a sum over many samples
  * grows with their pieces, not with their number. */
 
-enum { FBP_K(PANEL) = FBP_PANEL_VECTORS * VL };
+enum { FBP_K(PANEL) = FBP_PANEL_VECTORS * VL, FBP_K(FETCHES) = 2 };
 
 typedef struct {
     const real *const *rows;
@@ -30,7 +33,8 @@ typedef struct {
     const real *b;
     int64_t ld_b;
     int tail; /* valid lanes in the last vector */
-    int add;  /* transposed: c + sum, not sum */
+    int add;   /* transposed: c + sum, not sum */
+    int fetch; /* plain: fetch the rows of the next tile, which may be far away */
     real *c;
     int64_t ld_c;
     const real *init; /* plain: start value, row i at init + i * ld_init; NULL: zero */
@@ -51,6 +55,27 @@ static FBP_INLINE void FBP_K(tile_store)(real *p, vec x, const int partial, int 
     }
 }
 
+/* One k of a tile: acc += a(i.., k) b[k]. at: a(i, k) of a transposed A; a: rows of a plain one. */
+static FBP_INLINE void FBP_K(tile_step)(const int transposed, const int mr, const int nv,
+                                        const int masked, int tail, const real *const *a,
+                                        int64_t k, const real *at, const real *b,
+                                        vec (*acc)[FBP_PANEL_VECTORS])
+{
+    vec bv[FBP_PANEL_VECTORS];
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; v++) {
+        bv[v] = FBP_K(tile_load)(b + v * VL, masked && v == nv - 1, tail);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < mr; r++) {
+        const vec ar = v_set1(transposed ? at[r] : a[r][k]);
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++) {
+            acc[r][v] = v_fma(ar, bv[v], acc[r][v]);
+        }
+    }
+}
+
 /* Rows i, i + mr, ... of c while mr rows are left; returns the first row not done. The four
  * integers are compile-time constants of each instance; `masked` says that the last vector may
  * be partial. */
@@ -59,6 +84,7 @@ static FBP_INLINE int64_t FBP_K(sweep)(const int transposed, const int mr, const
 {
     const int64_t depth = t->depth, ld_b = t->ld_b;
     const int last = nv - 1, tail = t->tail;
+    const char *ahead = (const char *)(t->b + depth * ld_b); /* the next block of b */
     for (; i + mr <= t->m; i += mr) {
         vec acc[16][FBP_PANEL_VECTORS];
         const real *a[16];
@@ -77,21 +103,27 @@ static FBP_INLINE int64_t FBP_K(sweep)(const int transposed, const int mr, const
             }
         }
         const real *b = t->b;
-        for (int64_t k = 0; k < depth; k++, b += ld_b) {
-            const real *const at = transposed ? t->rows[k] + t->column + i : NULL;
-            vec bv[FBP_PANEL_VECTORS];
+        int64_t k = 0;
+        for (; k + 4 <= depth; k += 4, ahead += FBP_ALIGN) {
+            __builtin_prefetch(ahead, 0, 2);
+            if (!transposed && t->fetch && i + 2 * mr <= t->m) {
+                /* a cache line of every row takes VL k; twice as fast, as tiles may be low */
+                const int64_t q = k / 4 * FBP_K(FETCHES);
 #pragma GCC unroll 4
-            for (int v = 0; v < nv; v++) {
-                bv[v] = FBP_K(tile_load)(b + v * VL, masked && v == last, tail);
-            }
-#pragma GCC unroll 16
-            for (int r = 0; r < mr; r++) {
-                const vec ar = v_set1(transposed ? at[r] : a[r][k]);
-#pragma GCC unroll 4
-                for (int v = 0; v < nv; v++) {
-                    acc[r][v] = v_fma(ar, bv[v], acc[r][v]);
+                for (int u = 0; u < FBP_K(FETCHES); u++) {
+                    const real *const row = t->rows[i + mr + (q + u) % mr] + t->column;
+                    __builtin_prefetch(row + (q + u) / mr * (FBP_ALIGN / (int)sizeof(real)), 0, 2);
                 }
             }
+#pragma GCC unroll 4
+            for (int u = 0; u < 4; u++, b += ld_b) {
+                const real *const at = transposed ? t->rows[k + u] + t->column + i : NULL;
+                FBP_K(tile_step)(transposed, mr, nv, masked, tail, a, k + u, at, b, acc);
+            }
+        }
+        for (; k < depth; k++, b += ld_b) {
+            const real *const at = transposed ? t->rows[k] + t->column + i : NULL;
+            FBP_K(tile_step)(transposed, mr, nv, masked, tail, a, k, at, b, acc);
         }
 #pragma GCC unroll 16
         for (int r = 0; r < mr; r++) {
@@ -160,27 +192,27 @@ static FBP_INLINE const real *FBP_K(panel_of)(fbp_operand b, int64_t depth, int6
     return (const real *)b.data + (b.panels ? j * depth : j);
 }
 
-/* All k of one column panel of c, `width` columns wide, in pieces of `step`; t gives the rest. */
-static void FBP_K(panel_product)(int transposed, FBP_K(tiles) t, int64_t width, int64_t step)
+/* One column panel of c, `width` columns wide, by the instance that fits it */
+static FBP_INLINE void FBP_K(sweep_panel)(int transposed, FBP_K(tiles) *t, int64_t width)
+{
+    const int64_t vectors = (width + VL - 1) / VL;
+    t->tail = (int)(width - (vectors - 1) * VL);
+    FBP_K(sweeps)[transposed][width == FBP_K(PANEL) ? 0 : vectors](t);
+}
+
+/* The plain product for all k of one column panel; t gives the rest. */
+static void FBP_K(panel_product)(FBP_K(tiles) t, int64_t width)
 {
     const int64_t depth = t.depth;
-    const real *const b = t.b, *const *const rows = t.rows;
-    const int vectors = (int)((width + VL - 1) / VL);
-    const int full = width == FBP_K(PANEL);
-    t.tail = (int)(width - (int64_t)(vectors - 1) * VL);
+    const real *const b = t.b;
     int64_t k = 0;
     do { /* once even for depth 0: c = init */
-        t.depth = depth - k < step ? depth - k : step;
+        t.depth = depth - k < FBP_DEPTH ? depth - k : FBP_DEPTH;
         t.b = b + k * t.ld_b;
-        if (transposed) {
-            t.rows = rows + k;
-        } else {
-            t.column = k;
-        }
-        FBP_K(sweeps)[transposed][full ? 0 : vectors](&t);
+        t.column = k;
+        FBP_K(sweep_panel)(0, &t, width);
         t.init = t.c;
         t.ld_init = t.ld_c;
-        t.add = 1;
         k += t.depth;
     } while (k < depth);
 }

@@ -3,10 +3,10 @@
 #include "activations.inc.h"
 #include "ceiling.inc.h"
 #include "gemm.inc.h"
-#include "dense.inc.h"
 #include "losses.inc.h"
 #include "optimizers.inc.h"
 #include "rows.inc.h"
+#include "dense.inc.h"
 
 static const fbp_kernels FBP_CAT(FBP_CAT(fbp_kernels, FBP_SFX), FBP_ISA) = {
     .panel = FBP_K(PANEL),
@@ -14,6 +14,7 @@ static const fbp_kernels FBP_CAT(FBP_CAT(fbp_kernels, FBP_SFX), FBP_ISA) = {
     .load_rows = FBP_K(load_rows),
     .dense_fwd = FBP_K(dense_fwd),
     .dense_bwd_dz = FBP_K(dense_bwd_dz),
+    .dense_bwd_dz_few = FBP_K(dense_bwd_dz_few),
     .dense_bwd_dw = FBP_K(dense_bwd_dw),
     .dense_bwd_db = FBP_K(dense_bwd_db),
     .loss = FBP_K(loss),

@@ -93,7 +93,7 @@ typedef struct {
     int64_t ld;       /* leading dimension of a, slope and dz; n_out in the last layer */
     size_t w_panels;  /* w in panels; unused where n_out fits one panel */
     size_t wt_panels; /* w transposed (n_out x n_in) in panels: operand of dx; unused in layer 0 */
-    size_t dz_panels; /* dz of a block in panels; unused where n_out fits one panel */
+    size_t dz_panels; /* dz of a block in panels, or of few samples transposed (n_out x n) */
     size_t a, slope, dz;
     size_t x_rows;  /* table of row pointers to the layer's input x, one per row of a block */
     size_t dz_rows; /* the same for dz */
@@ -184,6 +184,12 @@ typedef struct {
     void (*dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int64_t n_out, fbp_operand wt,
                          int64_t n_in, int activation, double alpha, const void *a,
                          const void *slope, void *dz_below, int64_t ld);
+    /* The same for the m columns of dz_below that belong to m rows of w (m x n_out, row-major), from
+     * w itself: for at most `panel` samples it is cheaper to transpose dz than w. dzt is dz
+     * transposed (n_out x n_rows); a, slope and dz_below begin at the first of the columns. */
+    void (*dense_bwd_dz_few)(const void *w, int64_t m, int64_t n_out, fbp_operand dzt,
+                             int64_t n_rows, int activation, double alpha, const void *a,
+                             const void *slope, void *dz_below, int64_t ld);
     /* dw[i - i0] = sum_r rows[r][i] dz[r] for i0 <= i < i1: rows i0 .. i1 of dl/dw (n_in x n_out),
      * of which dw is the first. The samples are summed in order, in equal pieces of at most
      * FBP_SUM_ROWS; the pieces are added in order. `accumulate`: to what dw holds. */
@@ -212,8 +218,8 @@ typedef struct {
                  void *panels);
     /* Rows i0 .. i1 of w (n_in x n_out), w being the first of them, to their places as columns in
      * the panels of w transposed (n_out x n_in) */
-    void (*transpose)(const void *w, int64_t i0, int64_t i1, int64_t n_in, int64_t n_out,
-                      void *panels);
+    void (*transpose)(const void *w, int64_t ld, int64_t i0, int64_t i1, int64_t n_in,
+                      int64_t n_out, void *panels);
     /* a = sigma(z) and slope = sigma'(z), elementwise on n values. slope may be NULL (not wanted);
      * a may be z. Any activation may be asked for its slope here. */
     void (*activate)(int activation, double alpha, int64_t n, const void *z, void *a, void *slope);
