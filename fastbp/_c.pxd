@@ -9,6 +9,7 @@ cdef extern from "fastbp/fastbp.h" nogil:
         FBP_ALIGN
         FBP_NORM_CHUNK
         FBP_SUM_ROWS
+        FBP_MOST_SLABS
         FBP_HUGE_PAGE
         FBP_ADAM
         FBP_N_ACTIVATIONS
@@ -38,12 +39,15 @@ cdef extern from "fastbp/fastbp.h" nogil:
         int64_t block, panel
         int64_t x_ld
         size_t x, row_loss, norms
+        int n_slabs
+        size_t slabs, slab_size, slab_loss
         int64_t n_norms
         size_t size
 
     int fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
-                      int64_t block, int64_t panel)
+                      int64_t block, int64_t panel, int n_slabs)
     int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch)
+    int fbp_plan_slabs(const fbp_layer *layers, int n_layers, int64_t batch)
 
     ctypedef struct fbp_samples:
         const char *x
@@ -96,6 +100,9 @@ cdef extern from "fastbp/fastbp.h" nogil:
                      void *out) noexcept nogil
         int (*update)(const fbp_update *u, int64_t n, void *p, const void *g, void *m,
                       void *v) noexcept nogil
+        void (*square_root)(int64_t n, const void *x, void *out) noexcept nogil
+        void (*add_slabs)(const void *slabs, size_t stride, int count, int64_t n,
+                          void *out) noexcept nogil
         double (*sum_of_squares)(const void *g, int64_t n) noexcept nogil
         void (*pack)(const void *b, int64_t ld, int64_t k0, int64_t k1, int64_t depth, int64_t n,
                      void *panels) noexcept nogil

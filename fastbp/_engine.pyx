@@ -52,9 +52,8 @@ X_DTYPES = tuple([fbp_dtype_name(code).decode() for code in range(FBP_N_DTYPES)]
 
 cdef str _isa = ""  # none yet: chosen when first needed
 cdef int _num_threads = fbp_openmp_threads()
-# Floating-point operations between two barriers that pay for a thread. Measured on two cores: with
-# half of it, two threads were slower than one on nets 32 to 64 wide.
-cdef double _thread_grain = 1.5e6
+# Floating-point operations that pay for one more thread at one barrier, measured on two cores.
+cdef double _thread_grain = 0.75e6
 
 
 cdef const fbp_isa *find_isa(str name) except NULL:
@@ -206,6 +205,8 @@ def sum_float64(const double[::1] values):
 cdef enum:
     MOST_ARENAS = 4  # kept for the next pass; more only while passes run at once
     PANELS_MIN_ROWS = 24  # rows that pay for a copy of w in panels
+    BLOCK_OF_SLAB = 1 << 12  # most rows of a slab between barriers: Ctrl-C is seen there
+    UPDATE = 75  # floating-point operations in whose time a weight is updated
 
 
 cdef char *arena_memory(size_t size) noexcept:
@@ -227,7 +228,7 @@ cdef class Arena:
     cdef char *memory
     cdef const fbp_kernels *kernels
 
-    def __cinit__(self, Network network, int64_t block):
+    def __cinit__(self, Network network, int64_t block, int n_slabs):
         cdef int l
         cdef size_t size = network.n_layers * sizeof(fbp_layer)
         self.kernels = kernels_of("", network.itemsize)
@@ -236,7 +237,7 @@ cdef class Arena:
             raise MemoryError()
         memcpy(self.layers, network.layers, size)
         if fbp_plan_make(&self.plan, self.layers, network.n_layers, network.itemsize, block,
-                         self.kernels.panel) != FBP_OK:
+                         self.kernels.panel, n_slabs) != FBP_OK:
             raise OverflowError("the network is too large for this machine's address space")
         self.memory = arena_memory(self.plan.size)
         if self.memory == NULL:
@@ -285,7 +286,7 @@ cdef class Network:
             self.layers[l].n_out = widths[l + 1]
             self.layers[l].activation = activations[l]
             self.layers[l].alpha = alphas[l]
-        if fbp_plan_make(&plan, self.layers, self.n_layers, itemsize, 1, 1) != FBP_OK:
+        if fbp_plan_make(&plan, self.layers, self.n_layers, itemsize, 1, 1, 0) != FBP_OK:
             raise OverflowError("the network has more parameters than this machine can address")
         self.n_parameters = plan.n_parameters
 
@@ -298,23 +299,23 @@ cdef class Network:
     cdef int64_t block_for(self, int64_t batch) noexcept:
         return fbp_plan_block(self.layers, self.n_layers, self.itemsize, batch)
 
-    cdef int team_for(self, int64_t rows) noexcept:
-        """Threads that pay for `rows` rows between two barriers."""
-        # forward, dz and dw: three products of a multiplication and an addition per weight and row
-        cdef double flops = 6.0 * <double>self.n_parameters * <double>rows
-        cdef double worth = flops / _thread_grain if _thread_grain > 0 else <double>rows
-        return <int>max(1.0, min(worth, <double>min(<int64_t>_num_threads, rows)))
+    cdef int team_for(self, double flop_per_weight, int barriers) noexcept:
+        """Threads that pay for so much work with so many barriers in it."""
+        cdef double worth = <double>_num_threads
+        if _thread_grain > 0:
+            worth = flop_per_weight * <double>self.n_parameters / (_thread_grain * barriers)
+        return <int>max(1.0, min(worth, <double>_num_threads))
 
-    cdef Arena take(self, int64_t rows):
+    cdef Arena take(self, int64_t block, int n_slabs):
         """An arena from the pool that is large enough, or a new one."""
         cdef Arena arena
-        cdef int64_t block = self.block_for(rows)
         cdef const fbp_kernels *kernels = kernels_of("", self.itemsize)
         for arena in self.pool:
-            if arena.kernels == kernels and arena.plan.block >= block:
+            if (arena.kernels == kernels and arena.plan.block >= block
+                    and arena.plan.n_slabs >= n_slabs):
                 self.pool.remove(arena)
                 return arena
-        return Arena(self, block)
+        return Arena(self, block, n_slabs)
 
     cdef int give_back(self, Arena arena) except -1:
         self.pool.append(arena)
@@ -354,8 +355,9 @@ cdef class Network:
 
     cdef int each_row(self, int what, parameters, Samples samples, Buffer out) except -1:
         """Passes whose rows need nothing of each other: a range of rows for each thread."""
-        cdef int threads = self.team_for(self.block_for(samples.n))
-        cdef Arena arena = self.take(samples.n)
+        cdef int64_t rows = self.block_for(samples.n)
+        cdef int threads = <int>min(<int64_t>self.team_for(2.0 * <double>rows, 1), rows)
+        cdef Arena arena = self.take(rows, 0)
         cdef Buffer p = readable(parameters)
         cdef Pass t = self.start(arena, p, samples, samples.n // threads)
         cdef const Pass *t_ptr = &t
@@ -398,6 +400,8 @@ cdef class Epoch:
                   double clip_norm=0.0):
         cdef EpochState *e = &self.state
         cdef int64_t batch
+        cdef int n_slabs
+        cdef double flop_per_weight
         cdef Buffer p = readable(parameters) if optimizer < 0 else writable(parameters)
         cdef Buffer g = writable(gradient), mb = writable(m), vb = writable(v)
         cdef Buffer r = readable(rates), s = readable(scales)
@@ -405,11 +409,23 @@ cdef class Epoch:
         self.samples = Samples(x, y, weight, order)
         self.held = (p, g, mb, vb, r, s)
         batch = min(batch_size, self.samples.n)
-        self.threads = network.team_for(network.block_for(batch))
-        self.arena = network.take(batch)
         memset(e, 0, sizeof(EpochState))
+        e.few_samples = batch <= kernels_of("", network.itemsize).panel
+        n_slabs = fbp_plan_slabs(network.layers, network.n_layers, batch)
+        if n_slabs > 1:
+            e.n_slabs = n_slabs
+            e.block = min(batch, <int64_t>n_slabs * BLOCK_OF_SLAB)
+        else:
+            e.block = network.block_for(batch)
+        # three products of a multiplication and an addition for every weight and row
+        flop_per_weight = 6.0 * <double>e.block + (UPDATE if optimizer >= 0 else 0)
+        self.threads = network.team_for(flop_per_weight,
+                                        2 * network.n_layers + 1 if e.few_samples else 2)
+        if n_slabs > 1:
+            self.threads = min(self.threads, n_slabs)
+        self.arena = network.take(
+            self.threads * FBP_SUM_ROWS if n_slabs > 1 else e.block, e.n_slabs)
         e.run = network.start(self.arena, p, self.samples, batch // self.threads)
-        e.few_samples = batch <= self.arena.plan.panel
         e.run.w_in_panels = e.run.w_in_panels and not e.few_samples
         e.run.wt_in_panels = not e.few_samples
         e.n = self.samples.n

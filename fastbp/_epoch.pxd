@@ -1,18 +1,23 @@
 """An epoch on a team of threads: minibatches with updates (or, without an optimizer, the gradient).
 
-Two ways to share a block of samples, which give the same bits:
+Three ways to share a block of samples:
 
     by rows      each thread takes a range of the rows through all layers, then a range of the rows
                  of every w, for which it has all samples. Two barriers.
     by weights   for few samples: each thread takes a range of the weights of every layer, forward
                  and backward, so that every weight is read by one thread only, and w transposed
-                 is not needed. Two barriers a layer.
+                 is not needed. Two barriers a layer. The same bits as by rows.
+    by slabs     for narrow nets: each thread takes some of the parts into which the samples are cut
+                 through both passes, piece by piece while they are in cache, and sums their
+                 gradients in slabs, which are added in order. Two barriers. The parts depend on the
+                 net and the batch alone.
 
 Every function with ``tid`` and ``team`` is called by all threads of the team at once, and passes
 the same barriers in each.
 """
 
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
 
 from fastbp._c cimport *
 from fastbp._pass cimport *
@@ -21,6 +26,7 @@ from fastbp._step cimport *
 
 cdef enum:
     COLUMNS = 32  # where threads may part the columns of w
+    TILE = 12  # where slabs part the samples: whole tiles
 
 
 cdef inline int block_rows(EpochState *e, int64_t row0, int64_t n, int tid,
@@ -49,11 +55,12 @@ cdef inline void pack_dz(EpochState *e, int64_t at, int64_t end, int64_t n) noex
                                layer.n_out, e.run.arena + layer.dz_panels)
 
 
-cdef inline void few_samples_forward(EpochState *e, int64_t row0, int64_t n, int tid,
-                                     int team) noexcept nogil:
-    """Forward and loss, shared by weights. Has a barrier after each layer."""
+cdef inline int few_samples_forward(EpochState *e, int64_t row0, int64_t n, int tid,
+                                    int team) noexcept nogil:
+    """Forward and loss, shared by weights. Has a barrier after each layer. 1 if losses are finite.
+    """
     cdef const Pass *t = &e.run
-    cdef int l, last = t.plan.n_layers - 1
+    cdef int l, last = t.plan.n_layers - 1, finite = 1
     cdef int64_t n_out
     if tid == 0:
         input_rows(t, row0, 0, n)
@@ -64,10 +71,76 @@ cdef inline void few_samples_forward(EpochState *e, int64_t row0, int64_t n, int
                         share(n_out, COLUMNS, tid + 1, team))
         fbp_barrier_wait(&e.barrier, team)
     if tid == 0:
-        if not losses(t, row0, 0, n) and e.update.kind >= 0:
-            fbp_raise_flag(&e.bad_loss)
+        finite = losses(t, row0, 0, n)
         output_dz(t, 0, n)
         transpose_dz(t, last, n, 0, t.layers[last].n_out)
+    return finite
+
+
+cdef inline int slab_piece(EpochState *e, int64_t row0, int64_t at, int64_t n, char *slab,
+                           bint first) noexcept nogil:
+    """Both passes of samples row0 .. row0+n; their gradient is the slab (first) or added to it."""
+    cdef const Pass *t = &e.run
+    cdef const fbp_layer *layer
+    cdef size_t item = t.plan.itemsize
+    cdef char *dz
+    cdef int l, finite
+    forward(t, row0, at, n, True)
+    finite = losses(t, row0, at, n)
+    backward(t, at, n)
+    for l in range(t.plan.n_layers):
+        layer = &t.layers[l]
+        dz = row_of(t, layer.dz, layer.ld, at)
+        t.kernels.dense_bwd_dw(x_rows(t, l) + at, n, 0, layer.n_in, row_major(dz, layer.ld),
+                               layer.n_out, not first, slab + <size_t>layer.p_w * item)
+        t.kernels.dense_bwd_db(dz, layer.ld, n, layer.n_out, not first,
+                               slab + <size_t>layer.p_b * item)
+    return finite
+
+
+cdef inline int slab_rows(EpochState *e, int s, int64_t row0, int64_t n, bint first,
+                          int tid) noexcept nogil:
+    """One slab's part of the block's n rows; 1 if the losses are finite."""
+    cdef int64_t begin = share(n, TILE, s, e.n_slabs), end = share(n, TILE, s + 1, e.n_slabs)
+    cdef int64_t at = tid * <int64_t>FBP_SUM_ROWS, rows
+    cdef int finite = 1
+    if first:
+        slab_loss(e, s)[0] = 0.0
+        if begin == end:
+            memset(slab_of(e, s), 0, e.run.plan.slab_size)
+    while begin < end:
+        rows = min(<int64_t>FBP_SUM_ROWS, end - begin)
+        finite &= slab_piece(e, row0 + begin, at, rows, slab_of(e, s), first)
+        slab_loss(e, s)[0] += fbp_sum(row_loss(&e.run, at), rows)
+        begin += rows
+        first = False
+    return finite
+
+
+cdef inline int block_slabs(EpochState *e, int64_t row0, int64_t n, bint first, int tid,
+                            int team) noexcept nogil:
+    """This thread's slabs; 1 if the losses are finite."""
+    cdef int finite = 1, s
+    for s in range(<int>share(e.n_slabs, 1, tid, team), <int>share(e.n_slabs, 1, tid + 1, team)):
+        finite &= slab_rows(e, s, row0, n, first, tid)
+    return finite
+
+
+cdef inline void add_block_loss(EpochState *e, int64_t n, bint first, bint last) noexcept nogil:
+    if e.n_slabs == 0:
+        e.batch_loss = (0.0 if first else e.batch_loss) + fbp_sum(row_loss(&e.run, 0), n)
+    elif last:
+        e.batch_loss = fbp_sum(slab_loss(e, 0), e.n_slabs)
+
+
+cdef inline int passes(EpochState *e, int64_t row0, int64_t n, bint first, int tid,
+                       int team) noexcept nogil:
+    """Forward, loss and, but for few samples, backward; 1 if the losses are finite."""
+    if e.n_slabs > 0:
+        return block_slabs(e, row0, n, first, tid, team)
+    if e.few_samples:
+        return few_samples_forward(e, row0, n, tid, team)
+    return block_rows(e, row0, n, tid, team)
 
 
 cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
@@ -79,18 +152,17 @@ cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
     cdef int64_t row0 = e.cursor, batch = row0 // e.batch_size
     cdef int64_t begin = batch * e.batch_size
     cdef int64_t end = min(begin + e.batch_size, e.n)
-    cdef int64_t n = min(e.run.plan.block, end - row0)
+    cdef int64_t n = min(e.block, end - row0)
     cdef bint first = row0 == begin, last = row0 + n == end
-    if e.few_samples:
-        few_samples_forward(e, row0, n, tid, team)
-    elif not block_rows(e, row0, n, tid, team) and e.update.kind >= 0:
+    if not passes(e, row0, n, first, tid, team) and e.update.kind >= 0:
         fbp_raise_flag(&e.bad_loss)
     fbp_barrier_wait(&e.barrier, team)
     if e.bad_loss:
         return False
     if tid == 0:
-        e.batch_loss = (0.0 if first else e.batch_loss) + fbp_sum(row_loss(&e.run, 0), n)
-    gradient_and_update(e, batch, n, first, last, tid, team)
+        add_block_loss(e, n, first, last)
+    if last or e.n_slabs == 0:
+        gradient_and_update(e, batch, n, first or e.n_slabs > 0, last, tid, team)
     if tid == 0:
         finish_block(e, row0 + n, last)
     fbp_barrier_wait(&e.barrier, team)

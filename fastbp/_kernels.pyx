@@ -103,6 +103,17 @@ def update(str isa, real[::1] p, const real[::1] g, real[::1] m=None, real[::1] 
                                                      &v[0] if v is not None else NULL))
 
 
+def square_root(str isa, const real[::1] x, real[::1] out):
+    """The square root that optimizers take of second moments."""
+    kernels_of(isa, sizeof(real)).square_root(x.shape[0], &x[0], &out[0])
+
+
+def add_slabs(str isa, const real[:, ::1] slabs, Py_ssize_t n, real[::1] out):
+    """out[:n] = slabs[0, :n] + slabs[1, :n] + ..."""
+    kernels_of(isa, sizeof(real)).add_slabs(&slabs[0, 0], slabs.shape[1] * sizeof(real),
+                                            slabs.shape[0], n, &out[0])
+
+
 def panel_columns(str isa, str dtype):
     """Columns of a panel (fbp_operand in fastbp.h); the last panel's are whole quarters of it."""
     return kernels_of(isa, 4 if dtype == "float32" else 8).panel

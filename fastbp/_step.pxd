@@ -19,7 +19,9 @@ cdef enum:
 cdef struct EpochState:
     Pass run
     int64_t n, batch_size, cursor  # cursor: the next row; everything before it is done
+    int64_t block  # most rows between barriers
     bint few_samples  # in a batch: blocks are shared by weights
+    int n_slabs  # blocks are shared by slabs; 0: they are not
     char *p
     char *g
     char *m
@@ -85,12 +87,29 @@ cdef inline int64_t chunk_of(const EpochState *e, const fbp_layer *layer) noexce
     return max(CHUNK_BYTES // row // CHUNK_ROWS, <int64_t>1) * CHUNK_ROWS
 
 
+cdef inline char *slab_of(const EpochState *e, int s) noexcept nogil:
+    return e.run.arena + e.run.plan.slabs + <size_t>s * e.run.plan.slab_size
+
+
+cdef inline double *slab_loss(const EpochState *e, int s) noexcept nogil:
+    return <double *>(e.run.arena + e.run.plan.slab_loss) + s
+
+
+cdef inline void add_slabs(EpochState *e, int64_t begin, int64_t n, char *out) noexcept nogil:
+    """The gradient of parameters begin .. begin+n from the slabs."""
+    e.run.kernels.add_slabs(slab_of(e, 0) + <size_t>begin * e.run.plan.itemsize,
+                            e.run.plan.slab_size, e.n_slabs, n, out)
+
+
 cdef inline void bias_gradient(EpochState *e, int l, int64_t n, bint first, int tid,
                                int team) noexcept nogil:
     """This thread's share of a layer's db over the n rows of the block."""
     cdef const fbp_layer *layer = &e.run.layers[l]
     cdef int64_t j0 = share(layer.n_out, FBP_ALIGN, tid, team)
     cdef int64_t j1 = share(layer.n_out, FBP_ALIGN, tid + 1, team)
+    if e.n_slabs > 0:
+        add_slabs(e, layer.p_b + j0, j1 - j0, gradient_at(e, layer.p_b + j0))
+        return
     e.run.kernels.dense_bwd_db(e.run.arena + layer.dz + <size_t>j0 * e.run.plan.itemsize, layer.ld,
                                n, j1 - j0, not first, gradient_at(e, layer.p_b + j0))
 
@@ -137,8 +156,11 @@ cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t n, bint
         next_i = min(i + chunk, end)
         if e.few_samples and l > 0:
             few_samples_below(e, l, n, i, next_i)
-        e.run.kernels.dense_bwd_dw(x_rows(&e.run, l), n, i, next_i, dz_operand(e, l),
-                                   layer.n_out, not first, dw)
+        if e.n_slabs > 0:
+            add_slabs(e, layer.p_w + i * layer.n_out, (next_i - i) * layer.n_out, dw)
+        else:
+            e.run.kernels.dense_bwd_dw(x_rows(&e.run, l), n, i, next_i, dz_operand(e, l),
+                                       layer.n_out, not first, dw)
         if u != NULL:
             update_rows(e, l, batch, u, i, next_i, dw)
         i = next_i

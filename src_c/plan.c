@@ -74,12 +74,12 @@ static void take_arena(const fbp_plan *plan, fbp_layer *layer, int first, int la
 }
 
 enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
-                              int64_t block, int64_t panel)
+                              int64_t block, int64_t panel, int n_slabs)
 {
     enum fbp_status status = FBP_OK;
     int64_t used = 0;
     *plan = (fbp_plan){
-        .n_layers = n_layers, .itemsize = itemsize, .block = block, .panel = panel};
+        .n_layers = n_layers, .itemsize = itemsize, .block = block, .panel = panel, .n_slabs = n_slabs};
     for (int l = 0; l < n_layers && status == FBP_OK; l++) {
         take_parameters(plan, &layers[l], &status);
     }
@@ -89,6 +89,9 @@ enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, s
     plan->x_ld = leading_dimension(layers[0].n_in, itemsize, 0);
     plan->x = take(&used, block, plan->x_ld * (int64_t)itemsize, &status);
     plan->row_loss = take(&used, block, sizeof(double), &status);
+    plan->slab_size = (size_t)round_up(plan->n_parameters * (int64_t)itemsize, FBP_ALIGN);
+    plan->slabs = take(&used, n_slabs, (int64_t)plan->slab_size, &status);
+    plan->slab_loss = take(&used, n_slabs, sizeof(double), &status);
     plan->n_norms = (plan->n_parameters + FBP_NORM_CHUNK - 1) / FBP_NORM_CHUNK;
     plan->norms = take(&used, plan->n_norms, sizeof(double), &status);
     plan->size = (size_t)used;
@@ -105,4 +108,24 @@ int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, i
     int64_t block = TARGET_BYTES / (int64_t)itemsize / row / UNIT * UNIT;
     block = block < FEWEST ? FEWEST : block;
     return batch < block ? batch : block;
+}
+
+int fbp_plan_slabs(const fbp_layer *layers, int n_layers, int64_t batch)
+{
+    enum { FEWEST = 96, ROWS = 192 };
+    int64_t row = layers[0].n_in, n_parameters = 0;
+    for (int l = 0; l < n_layers; l++) {
+        row += 2 * layers[l].n_out;
+        n_parameters += (layers[l].n_in + 1) * layers[l].n_out;
+    }
+    /* what threads would read of each other's samples otherwise, beside the slabs */
+    const double pays = 0.25 * (double)batch * (double)row / (double)n_parameters;
+    int slabs = batch < FEWEST ? 1 : 2;
+    while (slabs < FBP_MOST_SLABS && batch >= 2 * slabs * ROWS) {
+        slabs *= 2;
+    }
+    while (slabs > 1 && pays < slabs) {
+        slabs /= 2;
+    }
+    return slabs;
 }

@@ -48,37 +48,57 @@ static FBP_INLINE vec FBP_K(step)(int kind, int momentum, int nesterov, const FB
     return momentum ? FBP_K(momentum_step)(c, nesterov, s, m) : c->rate * s;
 }
 
-/* kind, momentum and nesterov are compile-time constants of each call */
-static FBP_INLINE int FBP_K(update_all)(const int kind, const int momentum, const int nesterov,
-                                        const FBP_K(constants) *c, int64_t n, real *p,
-                                        const real *g, real *m, real *v)
+typedef struct {
+    real *p;
+    const real *g;
+    real *m, *v;
+} FBP_K(state);
+
+/* `lanes` parameters from the i-th on; 1 if every result is finite. kind, momentum and nesterov
+ * are compile-time constants of each call. */
+static FBP_INLINE int FBP_K(update_vector)(const int kind, const int momentum, const int nesterov,
+                                           const FBP_K(constants) *c, const FBP_K(state) *at,
+                                           int64_t i, int lanes)
 {
     const int has_m = kind == FBP_ADAM || momentum, has_v = kind != FBP_SGD;
-    ivec finite = (ivec){0} == (ivec){0};
-    for (int64_t i = 0; i < n; i += VL) {
-        const int lanes = (int)(n - i < VL ? n - i : VL);
-        const vec old = v_load_n(p + i, lanes);
-        const vec s = v_fma(c->scale, v_load_n(g + i, lanes), c->weight_decay * old);
-        vec mi = has_m ? v_load_n(m + i, lanes) : s;
-        vec vi = has_v ? v_load_n(v + i, lanes) : s;
-        const vec next = c->keep * old - FBP_K(step)(kind, momentum, nesterov, c, s, &mi, &vi);
-        /* a moment may overflow where the step that it gives does not */
-        const vec probe = next - next + (mi - mi) + (vi - vi);
-        const ivec ok = probe == (vec){0};
-        finite &= ok;
-        v_store_n(p + i, v_select(ok, next, old), lanes);
-        if (has_m) {
-            v_store_n(m + i, v_select(ok, mi, v_load_n(m + i, lanes)), lanes);
-        }
-        if (has_v) {
-            v_store_n(v + i, v_select(ok, vi, v_load_n(v + i, lanes)), lanes);
-        }
+    const vec old = v_load_n(at->p + i, lanes), zero = {0};
+    const vec s = v_fma(c->scale, v_load_n(at->g + i, lanes), c->weight_decay * old);
+    const vec old_m = has_m ? v_load_n(at->m + i, lanes) : zero;
+    const vec old_v = has_v ? v_load_n(at->v + i, lanes) : zero;
+    vec m = old_m, v = old_v;
+    vec next = c->keep * old - FBP_K(step)(kind, momentum, nesterov, c, s, &m, &v);
+    /* zero, or NaN where something is not finite: a moment may overflow where its step does not */
+    const vec probe = v_fma(next, zero, v_fma(m, zero, v * zero));
+    const int finite = v_all_zero(probe);
+    if (!finite) {
+        const ivec ok = (ivec)(probe == zero);
+        next = v_select(ok, next, old);
+        m = v_select(ok, m, old_m);
+        v = v_select(ok, v, old_v);
     }
-    int all = 1;
-    for (int l = 0; l < VL; l++) {
-        all &= finite[l] != 0;
+    v_store_n(at->p + i, next, lanes);
+    if (has_m) {
+        v_store_n(at->m + i, m, lanes);
     }
-    return all;
+    if (has_v) {
+        v_store_n(at->v + i, v, lanes);
+    }
+    return finite;
+}
+
+static FBP_INLINE int FBP_K(update_all)(const int kind, const int momentum, const int nesterov,
+                                        const FBP_K(constants) *c, int64_t n,
+                                        const FBP_K(state) *at)
+{
+    int finite = 1;
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) {
+        finite &= FBP_K(update_vector)(kind, momentum, nesterov, c, at, i, VL);
+    }
+    if (i < n) {
+        finite &= FBP_K(update_vector)(kind, momentum, nesterov, c, at, i, (int)(n - i));
+    }
+    return finite;
 }
 
 static int FBP_K(update)(const fbp_update *u, int64_t n, void *p, const void *g, void *m, void *v)
@@ -95,17 +115,26 @@ static int FBP_K(update)(const fbp_update *u, int64_t n, void *p, const void *g,
         .eps = v_set1((real)u->eps),
         .correction2 = v_set1((real)(1.0 / u->correction2)),
     };
+    const FBP_K(state) at = {p, g, m, v};
     const int momentum = u->beta1 != 0.0;
     switch (u->kind) {
-    case FBP_ADAM: return FBP_K(update_all)(FBP_ADAM, 0, 0, &c, n, p, g, m, v);
-    case FBP_ADAGRAD: return FBP_K(update_all)(FBP_ADAGRAD, 0, 0, &c, n, p, g, NULL, v);
+    case FBP_ADAM: return FBP_K(update_all)(FBP_ADAM, 0, 0, &c, n, &at);
+    case FBP_ADAGRAD: return FBP_K(update_all)(FBP_ADAGRAD, 0, 0, &c, n, &at);
     case FBP_RMSPROP:
-        return momentum ? FBP_K(update_all)(FBP_RMSPROP, 1, 0, &c, n, p, g, m, v)
-                        : FBP_K(update_all)(FBP_RMSPROP, 0, 0, &c, n, p, g, NULL, v);
+        return momentum ? FBP_K(update_all)(FBP_RMSPROP, 1, 0, &c, n, &at)
+                        : FBP_K(update_all)(FBP_RMSPROP, 0, 0, &c, n, &at);
     default:
-        return !momentum     ? FBP_K(update_all)(FBP_SGD, 0, 0, &c, n, p, g, NULL, NULL)
-               : u->nesterov ? FBP_K(update_all)(FBP_SGD, 1, 1, &c, n, p, g, m, NULL)
-                             : FBP_K(update_all)(FBP_SGD, 1, 0, &c, n, p, g, m, NULL);
+        return !momentum     ? FBP_K(update_all)(FBP_SGD, 0, 0, &c, n, &at)
+               : u->nesterov ? FBP_K(update_all)(FBP_SGD, 1, 1, &c, n, &at)
+                             : FBP_K(update_all)(FBP_SGD, 1, 0, &c, n, &at);
+    }
+}
+
+static void FBP_K(square_root)(int64_t n, const void *x, void *out)
+{
+    for (int64_t i = 0; i < n; i += VL) {
+        const int lanes = (int)(n - i < VL ? n - i : VL);
+        v_store_n((real *)out + i, v_sqrt(v_load_n((const real *)x + i, lanes)), lanes);
     }
 }
 

@@ -1,4 +1,4 @@
-/* Data movement: the caller's rows, the transposed copy of w, the outer product. */
+/* Data movement: the caller's rows, the transposed copy of w, sums of slabs, the outer product. */
 
 /* n values of type T, `stride` bytes apart, converted to real */
 #define FBP_CONVERT(T)                                                                             \
@@ -92,6 +92,20 @@ static void FBP_K(transpose)(const void *w, int64_t ld, int64_t i0, int64_t i1, 
         FBP_K(transpose_strip)((const real *)w + (i - i0) * ld, ld, end - i, n_out,
                                (real *)panels + panel * n_out + (i - panel),
                                FBP_K(panel_ld)(n_in - panel));
+    }
+}
+
+static void FBP_K(add_slabs)(const void *slabs, size_t stride, int count, int64_t n, void *out)
+{
+    for (int64_t i = 0; i < n; i += VL) {
+        const int lanes = (int)(n - i < VL ? n - i : VL);
+        const char *slab = slabs;
+        vec sum = v_load_n((const real *)slab + i, lanes);
+        for (int s = 1; s < count; s++) {
+            slab += stride;
+            sum += v_load_n((const real *)slab + i, lanes);
+        }
+        v_store_n((real *)out + i, sum, lanes);
     }
 }
 

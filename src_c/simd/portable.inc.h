@@ -16,6 +16,15 @@ static FBP_INLINE vec v_sqrt(vec a)
     return a;
 }
 
+static FBP_INLINE int v_all_zero(vec a)
+{
+    int all = 1;
+    for (int i = 0; i < VL; i++) {
+        all &= a[i] == 0;
+    }
+    return all;
+}
+
 static FBP_INLINE vec v_select(ivec mask, vec a, vec b)
 {
     return (vec)(((ivec)a & mask) | ((ivec)b & ~mask));

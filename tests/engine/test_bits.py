@@ -25,8 +25,10 @@ FITS = {
         "optimizer": fastbp.SGD(0.02, momentum=0.9, nesterov=True, clip_norm=0.5),
         "sample_weight": WEIGHTS,
     },
-    # more rows than go through the network at once
-    "full batch": {"optimizer": fastbp.Adam(), "batch_size": 1797},
+    # the ways to share a batch: those above are small enough to be shared by weights
+    "by rows": {"optimizer": fastbp.Adam(), "batch_size": 80},
+    "two slabs": {"optimizer": fastbp.SGD(0.02, momentum=0.9, clip_norm=1.0), "batch_size": 130},
+    "eight slabs": {"optimizer": fastbp.Adam(), "batch_size": 1797},
 }
 
 needs_two_tables = pytest.mark.skipif(

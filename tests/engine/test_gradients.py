@@ -94,6 +94,16 @@ def test_gradient(index, isa, dtype, engine):
     )
 
 
+@pytest.mark.parametrize("more", [64, 128], ids=["by rows", "by slabs"])
+def test_gradient_of_larger_batches(more, isa, threads):
+    """The other ways to share a batch. In float32 such sums amplify the rounding of the data."""
+    for index in range(0, len(SHAPES), 5):
+        activation, loss = PAIRS[index // SHAPES_PER_PAIR]
+        batch, widths = SHAPES[index]
+        case = make_case(widths, activation, loss, batch=batch + more, seed=index)
+        check_gradient(engine_gradient(case, np.dtype(np.float64))[1], expect(case))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("loss", _engine.LOSSES)
 @pytest.mark.parametrize("activation", _engine.ACTIVATIONS)

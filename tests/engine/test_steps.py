@@ -31,13 +31,14 @@ UPDATES = {
     "clipped": Update("sgd", beta1=0.9, clip_norm=0.05, weight_decay=0.03, l2=0.4),
     "adam, clipped": Update("adam", beta1=0.9, beta2=0.99, eps=1e-3, clip_norm=0.05, l2=0.4),
 }
-# More than 4096 parameters are a second chunk of the norm, more than 256 KiB of weights a second
-# chunk of the update; 1100 rows are a second block.
+# More than 4096 parameters are a second chunk of the norm, more than 192 KiB of weights a second
+# chunk of the update; 450 rows of the widest are a second block.
 SHAPES = {
     "small": ([3, 5, 2], 40, 7),
     "many parameters": ([70, 65, 9], 70, 33),
     "weights in chunks": ([300, 400, 3], 16, 8),
-    "large batches": ([90, 40, 30, 4], 1500, 1100),
+    "slabs": ([90, 40, 30, 4], 1500, 1100),
+    "blocks": ([250, 250, 5], 450, 450),
 }
 every_update = pytest.mark.parametrize("update", UPDATES.values(), ids=UPDATES)
 
@@ -95,15 +96,20 @@ def test_epochs_follow_the_oracle(update, widths, n, batch_size, isa, dtype, thr
         assert largest_error(training.p, parameters[-1]) <= tolerance
 
 
+@pytest.mark.parametrize(
+    ("widths", "batch_size", "blocks"), [([250, 250, 5], 400, 2), ([2, 3, 1], 70_000, 2)]
+)
 @every_update
-def test_an_epoch_cut_at_every_block_gives_the_same_bits(update, isa, dtype, threads):
-    case = make_case([90, 40, 30, 4], "silu", "squared_error", batch=2500, seed=1)
-    whole, cut = (Training(case, update, dtype, 1200) for _ in range(2))
+def test_an_epoch_cut_at_every_block_gives_the_same_bits(
+    update, widths, batch_size, blocks, isa, dtype, threads
+):
+    case = make_case(widths, "silu", "squared_error", batch=batch_size * 2, seed=1)
+    whole, cut = (Training(case, update, dtype, batch_size) for _ in range(2))
     assert whole.epoch().run(60.0)
     epoch, runs = cut.epoch(), 1
     while not epoch.run(0.0):
         runs += 1
-    assert runs >= len(cut.rates)
+    assert runs >= 2 * blocks
     assert cut.p.tobytes() == whole.p.tobytes()
 
 
@@ -118,6 +124,7 @@ class Kind(NamedTuple):
     dtype: str
     x: str  # rows of another dtype are converted
     batch_size: int = 30
+    widths: tuple[int, ...] = (20, 40, 30, 5)
     few: int = 10
     many: int = 100  # batches
 
@@ -127,15 +134,16 @@ KINDS = {
     "float64": Kind("float64", "float64"),
     "uint8": Kind("float32", "uint8"),
     "uint8 to float64": Kind("float64", "uint8"),
-    "blocks": Kind("float32", "float32", batch_size=1600, few=2, many=6),
+    "blocks": Kind("float32", "float32", 400, (250, 250, 5), few=2, many=6),
+    "slabs": Kind("float32", "float32", 200),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def training_for_allocations(n_batches, kind):
-    dtype, x, batch_size, *_ = KINDS[kind]
+    dtype, x, batch_size, widths, *_ = KINDS[kind]
     n = n_batches * batch_size
-    case = make_case([20, 40, 30, 5], "gelu", "softmax_cross_entropy", batch=n, seed=0)
+    case = make_case(list(widths), "gelu", "softmax_cross_entropy", batch=n, seed=0)
     training = Training(case, UPDATES["adam, clipped"], dtype, batch_size)
     training.x = np.abs(training.x).astype(x)
     return training

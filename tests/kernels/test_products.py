@@ -219,6 +219,41 @@ def test_panels(isa, dtype):
         np.testing.assert_array_equal(unpacked(isa, transposed(isa, w), (n, m)), w.T)
 
 
+def test_few_samples_give_the_same_bits(isa, dtype):
+    """sigma'(z) * (dz w^T) from w and dz^T, which is in one panel, is that from w^T and dz."""
+    code, most = ACTIVATIONS.index("gelu"), _kernels.panel_columns(isa, dtype.name)
+    for m, k, n in SHAPES:
+        if m > most:
+            continue
+        dz, w, a, slope = (
+            numbers(s, dtype, i) for i, s in enumerate([(m, k), (n, k), (m, n), (m, n)])
+        )
+        expected = backward_dz(isa, dz, np.ascontiguousarray(w.T), "gelu", a, slope)
+        dzt = np.ascontiguousarray(dz.T)
+        for panels in (None, packed(isa, dzt)):
+            found = result(
+                lambda out, panels=panels, args=(w, dzt, code, 1.0, a, slope): (
+                    _kernels.dense_backward_dz_few(isa, *args, out, panels)
+                ),
+                (m, n),
+                dtype,
+            )
+            assert found.tobytes() == expected.tobytes(), (m, k, n)
+
+
+def test_slabs_are_added_in_order(isa, dtype):
+    for n in (1, 7, 16, 33, 64, 100):
+        for count in (1, 2, 3, 16):
+            slabs = numbers((count, 101), dtype, count)
+            found = result(
+                lambda out, slabs=slabs, n=n: _kernels.add_slabs(isa, slabs, n, out), n, dtype
+            )
+            expected = slabs[0, :n].copy()
+            for slab in slabs[1:]:
+                expected += slab[:n]
+            np.testing.assert_array_equal(found, expected)
+
+
 def test_panels_give_the_same_bits(isa, dtype):
     for m, k, n in SHAPES:
         x, w, b, dz = (numbers(s, dtype, i) for i, s in enumerate([(m, k), (k, n), n, (m, n)]))

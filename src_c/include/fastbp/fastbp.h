@@ -81,7 +81,7 @@ enum fbp_status { FBP_OK, FBP_TOO_LARGE };
 
 enum { FBP_ALIGN = 64, FBP_HUGE_PAGE = 1 << 21 };
 /* Part of the bits of results: how sums are cut into pieces */
-enum { FBP_NORM_CHUNK = 4096, FBP_SUM_LANES = 8, FBP_SUM_ROWS = 96 };
+enum { FBP_NORM_CHUNK = 4096, FBP_SUM_LANES = 8, FBP_SUM_ROWS = 96, FBP_MOST_SLABS = 16 };
 
 /* One dense layer, a = sigma(x w + b). p_w and p_b count elements in the flat parameter vector; the
  * other offsets are bytes from the start of the arena. */
@@ -109,6 +109,9 @@ typedef struct {
     int64_t x_ld;    /* leading dimension of x */
     size_t x;        /* input rows converted to real, where X cannot be read in place */
     size_t row_loss; /* float64 loss of each row of the block */
+    int n_slabs;      /* gradients that parts of a minibatch are summed in; 0: none */
+    size_t slabs, slab_size; /* bytes */
+    size_t slab_loss;        /* float64 loss of each slab's samples */
     size_t norms; /* float64 sum of squares of each chunk of FBP_NORM_CHUNK gradients */
     int64_t n_norms;
     size_t size; /* bytes in all */
@@ -118,12 +121,17 @@ typedef struct {
  * alpha are given, for kernels whose panels have `panel` columns. FBP_TOO_LARGE when a size does
  * not fit into 62 bits. */
 enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
-                              int64_t block, int64_t panel);
+                              int64_t block, int64_t panel, int n_slabs);
 
 /* Rows that go through the network together for batches of `batch`: enough to feed the products,
  * few enough to stay in cache. Depends on the net and the batch alone, so that sums over a block
  * have the same bits at any thread count. */
 int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch);
+
+/* Parts of a minibatch whose gradients are summed apart, each by one thread, and then added in
+ * order; 1 where the gradient is so large beside the samples that the adding would not pay. Depends
+ * on the net and the batch alone. */
+int fbp_plan_slabs(const fbp_layer *layers, int n_layers, int64_t batch);
 
 /* ------------------------------------------------------------------------------------------------
  * Kernels */
@@ -210,6 +218,11 @@ typedef struct {
      * not is left as it was, with its moments, and 0 is returned. m, v may be NULL where the
      * formula has none. */
     int (*update)(const fbp_update *u, int64_t n, void *p, const void *g, void *m, void *v);
+    /* The square root that `update` takes of second moments: out = sqrt(x), correctly rounded, for
+     * finite x >= 0; not finite for any other x */
+    void (*square_root)(int64_t n, const void *x, void *out);
+    /* out = slab 0 + slab 1 + ... on n values: `count` >= 1 slabs, `stride` bytes apart */
+    void (*add_slabs)(const void *slabs, size_t stride, int count, int64_t n, void *out);
     /* sum of g^2 in float64, FBP_SUM_LANES partial sums added in order */
     double (*sum_of_squares)(const void *g, int64_t n);
     /* Rows k0 .. k1 of a matrix (depth x n, row-major), b being the first of them, to their places
