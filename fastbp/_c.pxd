@@ -10,6 +10,7 @@ cdef extern from "fastbp/fastbp.h" nogil:
         FBP_NORM_CHUNK
         FBP_SUM_ROWS
         FBP_MOST_SLABS
+        FBP_FEW_SAMPLES
         FBP_HUGE_PAGE
         FBP_ADAM
         FBP_N_ACTIVATIONS
@@ -100,14 +101,16 @@ cdef extern from "fastbp/fastbp.h" nogil:
                      void *out) noexcept nogil
         int (*update)(const fbp_update *u, int64_t n, void *p, const void *g, void *m,
                       void *v) noexcept nogil
+        int (*update_outer)(const fbp_update *u, const void *x, int64_t n_in, const void *dz,
+                            int64_t n_out, void *p, void *m, void *v) noexcept nogil
         void (*square_root)(int64_t n, const void *x, void *out) noexcept nogil
         void (*add_slabs)(const void *slabs, size_t stride, int count, int64_t n,
                           void *out) noexcept nogil
         double (*sum_of_squares)(const void *g, int64_t n) noexcept nogil
         void (*pack)(const void *b, int64_t ld, int64_t k0, int64_t k1, int64_t depth, int64_t n,
                      void *panels) noexcept nogil
-        void (*transpose)(const void *w, int64_t ld, int64_t i0, int64_t i1, int64_t n_in,
-                          int64_t n_out, void *panels) noexcept nogil
+        void (*transpose)(const void *w, int64_t ld, int64_t i0, int64_t i1, int64_t j0,
+                          int64_t j1, int64_t n_in, int64_t n_out, void *panels) noexcept nogil
         void (*activate)(int activation, double alpha, int64_t n, const void *z, void *a,
                          void *slope) noexcept nogil
         void (*times_slope)(int activation, double alpha, int64_t n, const void *a,

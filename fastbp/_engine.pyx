@@ -410,8 +410,8 @@ cdef class Epoch:
         self.held = (p, g, mb, vb, r, s)
         batch = min(batch_size, self.samples.n)
         memset(e, 0, sizeof(EpochState))
-        e.few_samples = batch <= kernels_of("", network.itemsize).panel
         n_slabs = fbp_plan_slabs(network.layers, network.n_layers, batch)
+        e.few_samples = n_slabs == 1 and batch <= FBP_FEW_SAMPLES
         if n_slabs > 1:
             e.n_slabs = n_slabs
             e.block = min(batch, <int64_t>n_slabs * BLOCK_OF_SLAB)
@@ -425,8 +425,8 @@ cdef class Epoch:
             self.threads = min(self.threads, n_slabs)
         self.arena = network.take(
             self.threads * FBP_SUM_ROWS if n_slabs > 1 else e.block, e.n_slabs)
-        e.run = network.start(self.arena, p, self.samples, batch // self.threads)
-        e.run.w_in_panels = e.run.w_in_panels and not e.few_samples
+        e.run = network.start(self.arena, p, self.samples,
+                              batch // (1 if e.few_samples else self.threads))
         e.run.wt_in_panels = not e.few_samples
         e.n = self.samples.n
         e.batch_size = batch_size

@@ -25,7 +25,6 @@ from fastbp._step cimport *
 
 
 cdef enum:
-    COLUMNS = 32  # where threads may part the columns of w
     TILE = 12  # where slabs part the samples: whole tiles
 
 
@@ -61,14 +60,11 @@ cdef inline int few_samples_forward(EpochState *e, int64_t row0, int64_t n, int 
     """
     cdef const Pass *t = &e.run
     cdef int l, last = t.plan.n_layers - 1, finite = 1
-    cdef int64_t n_out
     if tid == 0:
         input_rows(t, row0, 0, n)
     fbp_barrier_wait(&e.barrier, team)
     for l in range(last + 1):
-        n_out = t.layers[l].n_out
-        forward_columns(t, l, n, share(n_out, COLUMNS, tid, team),
-                        share(n_out, COLUMNS, tid + 1, team))
+        forward_columns(t, l, n, column_share(t, l, tid, team), column_share(t, l, tid + 1, team))
         fbp_barrier_wait(&e.barrier, team)
     if tid == 0:
         finite = losses(t, row0, 0, n)

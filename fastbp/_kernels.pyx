@@ -88,19 +88,25 @@ def link(str isa, int code, const real[:, ::1] a, real[:, ::1] out):
     kernels_of(isa, sizeof(real)).link(code, &a[0, 0], a.shape[0], a.shape[1], &out[0, 0])
 
 
-def update(str isa, real[::1] p, const real[::1] g, real[::1] m=None, real[::1] v=None, *, int kind,
-           bint nesterov=False, double rate, double scale=1.0, double weight_decay=0.0,
+def update(str isa, real[::1] p, const real[::1] g, real[::1] m=None, real[::1] v=None, *,
+           const real[::1] x=None, int kind, bint nesterov=False, double rate, double scale=1.0, double weight_decay=0.0,
            double decoupled_decay=0.0, double beta1=0.0, double beta2=0.0, double eps=0.0,
            double correction1=1.0, double correction2=1.0):
-    """One optimizer step (fbp_update in fastbp.h); True if every result is finite."""
+    """One optimizer step (fbp_update in fastbp.h); True if every result is finite.
+
+    With x, g is dz of one sample and the gradient is x dz^T.
+    """
+    cdef const fbp_kernels *k = kernels_of(isa, sizeof(real))
+    cdef real *m0 = &m[0] if m is not None else NULL
+    cdef real *v0 = &v[0] if v is not None else NULL
     cdef fbp_update u
     u.kind, u.nesterov, u.rate, u.scale = kind, nesterov, rate, scale
     u.weight_decay, u.decoupled_decay = weight_decay, decoupled_decay
     u.beta1, u.beta2, u.eps = beta1, beta2, eps
     u.correction1, u.correction2 = correction1, correction2
-    return bool(kernels_of(isa, sizeof(real)).update(&u, p.shape[0], &p[0], &g[0],
-                                                     &m[0] if m is not None else NULL,
-                                                     &v[0] if v is not None else NULL))
+    if x is not None:
+        return bool(k.update_outer(&u, &x[0], x.shape[0], &g[0], g.shape[0], &p[0], m0, v0))
+    return bool(k.update(&u, p.shape[0], &p[0], &g[0], m0, v0))
 
 
 def square_root(str isa, const real[::1] x, real[::1] out):
@@ -127,8 +133,8 @@ def pack(str isa, const real[:, ::1] matrix, Py_ssize_t begin, Py_ssize_t end, r
 
 def transpose(str isa, const real[:, ::1] w, Py_ssize_t begin, Py_ssize_t end, real[::1] panels):
     """Rows begin .. end of w to their places, as columns, in the panels of w^T."""
-    kernels_of(isa, sizeof(real)).transpose(&w[begin, 0], w.shape[1], begin, end, w.shape[0],
-                                            w.shape[1], &panels[0])
+    kernels_of(isa, sizeof(real)).transpose(&w[begin, 0], w.shape[1], begin, end, 0,
+                                            w.shape[1], w.shape[0], w.shape[1], &panels[0])
 
 
 def dense_forward(str isa, const real[:, ::1] x, const real[:, ::1] w, const real[::1] b,

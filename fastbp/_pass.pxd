@@ -105,15 +105,20 @@ cdef inline void forward(const Pass *t, int64_t row0, int64_t at, int64_t n,
                             row_of(t, layer.a, layer.ld, at), slope, layer.ld)
 
 
+cdef inline int64_t column_share(const Pass *t, int l, int part, int parts) noexcept nogil:
+    """Where a thread's columns of w begin: at a panel, if there are several."""
+    return share(t.layers[l].n_out, t.plan.panel if wide(t, l) else 16, part, parts)
+
+
 cdef inline void forward_columns(const Pass *t, int l, int64_t n, int64_t j0,
                                  int64_t j1) noexcept nogil:
-    """Columns j0 .. j1 of one layer's output, for rows 0 .. n."""
+    """Columns j0 .. j1 of one layer's output, for rows 0 .. n; j0 is the first of a panel."""
     cdef const fbp_layer *layer = &t.layers[l]
     cdef size_t offset = <size_t>j0 * t.plan.itemsize
+    cdef fbp_operand w = w_operand(t, l)
+    w.data = <const char *>w.data + (<size_t>layer.n_in * offset if w.panels else offset)
     if j0 < j1:
-        t.kernels.dense_fwd(x_rows(t, l), n, layer.n_in,
-                            row_major(weights_of(t, l) + offset, layer.n_out),
-                            biases_of(t, l) + offset, j1 - j0, layer.activation, layer.alpha,
+        t.kernels.dense_fwd(x_rows(t, l), n, layer.n_in, w, biases_of(t, l) + offset, j1 - j0, layer.activation, layer.alpha,
                             t.arena + layer.a + offset, t.arena + layer.slope + offset, layer.ld)
 
 
@@ -167,11 +172,9 @@ cdef inline void transpose_dz(const Pass *t, int l, int64_t n, int64_t j0,
                               int64_t j1) noexcept nogil:
     """Columns j0 .. j1 of a layer's dz, of few samples, to their rows of the transposed copy."""
     cdef const fbp_layer *layer = &t.layers[l]
-    cdef size_t item = t.plan.itemsize
-    cdef int64_t vector = t.plan.panel // 4, ld = (n + vector - 1) // vector * vector
     if l > 0 and n > 1:
-        t.kernels.transpose(t.arena + layer.dz + <size_t>j0 * item, layer.ld, 0, n, n, j1 - j0,
-                            t.arena + layer.dz_panels + <size_t>(j0 * ld) * item)
+        t.kernels.transpose(t.arena + layer.dz + <size_t>j0 * t.plan.itemsize, layer.ld, 0, n, j0,
+                            j1, n, layer.n_out, t.arena + layer.dz_panels)
 
 
 cdef inline void copy_rows_of_w(const Pass *t, int l, int64_t i0, int64_t i1) noexcept nogil:
@@ -181,7 +184,7 @@ cdef inline void copy_rows_of_w(const Pass *t, int l, int64_t i0, int64_t i1) no
     if t.w_in_panels and wide(t, l):
         t.kernels.pack(w, layer.n_out, i0, i1, layer.n_in, layer.n_out, t.arena + layer.w_panels)
     if t.wt_in_panels and l > 0:
-        t.kernels.transpose(w, layer.n_out, i0, i1, layer.n_in, layer.n_out,
+        t.kernels.transpose(w, layer.n_out, i0, i1, 0, layer.n_out, layer.n_in, layer.n_out,
                             t.arena + layer.wt_panels)
 
 

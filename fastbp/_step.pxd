@@ -13,6 +13,7 @@ from fastbp._pass cimport *
 
 cdef enum:
     CHUNK_BYTES = 3 << 16
+    OUTER = 1 << 14  # weights from which on the gradient of one sample is better not written
     CHUNK_ROWS = 48  # or a multiple: whole tiles and whole cache lines of the transposed copy
 
 
@@ -49,6 +50,17 @@ cdef inline void update_range(EpochState *e, const fbp_update *u, int64_t begin,
         fbp_raise_flag(&e.bad_parameters)
 
 
+cdef inline void update_range_outer(EpochState *e, const fbp_update *u, int64_t begin,
+                                    const char *x, int64_t n_in, const char *dz,
+                                    int64_t n_out) noexcept nogil:
+    """Update a range of whole rows of w by the gradient x dz^T of one sample."""
+    cdef size_t offset = <size_t>begin * e.run.plan.itemsize
+    if not e.run.kernels.update_outer(u, x, n_in, dz, n_out, e.p + offset,
+                                      e.m + offset if e.m != NULL else NULL,
+                                      e.v + offset if e.v != NULL else NULL):
+        fbp_raise_flag(&e.bad_parameters)
+
+
 cdef inline fbp_update update_of(const EpochState *e, int64_t batch, double shrink) noexcept nogil:
     """The optimizer's step for a minibatch; shrink is the factor of gradient clipping."""
     cdef fbp_update u = e.update
@@ -73,11 +85,20 @@ cdef inline void update_biases(EpochState *e, int l, const fbp_update *u, int ti
 
 cdef inline void update_rows(EpochState *e, int l, int64_t batch, const fbp_update *u, int64_t i0,
                              int64_t i1, const char *dw) noexcept nogil:
-    """Update rows i0 .. i1 of a layer's weights by dw, and their part of the transposed copy."""
+    """Update rows i0 .. i1 of a layer's weights, and their copies.
+
+    By dw; if that is NULL, by the gradient of the block's only sample.
+    """
     cdef const fbp_layer *layer = &e.run.layers[l]
+    cdef int64_t begin = layer.p_w + i0 * layer.n_out
     cdef fbp_update with_l2 = u[0]
     with_l2.weight_decay += e.l2 * e.scales[batch]
-    update_range(e, &with_l2, layer.p_w + i0 * layer.n_out, (i1 - i0) * layer.n_out, dw)
+    if dw != NULL:
+        update_range(e, &with_l2, begin, (i1 - i0) * layer.n_out, dw)
+    else:
+        update_range_outer(e, &with_l2, begin, <const char *>x_rows(&e.run, l)[0]
+                           + <size_t>i0 * e.run.plan.itemsize, i1 - i0,
+                           e.run.arena + layer.dz, layer.n_out)
     copy_rows_of_w(&e.run, l, i0, i1)
 
 
@@ -148,6 +169,7 @@ cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t n, bint
     cdef int64_t chunk = chunk_of(e, layer), next_i
     # A gradient that is used at once and not wanted otherwise goes to one place, chunk after chunk.
     cdef bint reuse = first and u != NULL
+    cdef bint outer = reuse and n == 1 and e.n_slabs == 0 and layer.n_in * layer.n_out >= OUTER
     cdef char *dw = gradient_at(e, layer.p_w + i * layer.n_out)
     bias_gradient(e, l, n, first, tid, team)
     if u != NULL:
@@ -158,11 +180,11 @@ cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t n, bint
             few_samples_below(e, l, n, i, next_i)
         if e.n_slabs > 0:
             add_slabs(e, layer.p_w + i * layer.n_out, (next_i - i) * layer.n_out, dw)
-        else:
+        elif not outer:
             e.run.kernels.dense_bwd_dw(x_rows(&e.run, l), n, i, next_i, dz_operand(e, l),
                                        layer.n_out, not first, dw)
         if u != NULL:
-            update_rows(e, l, batch, u, i, next_i, dw)
+            update_rows(e, l, batch, u, i, next_i, NULL if outer else dw)
         i = next_i
         if not reuse:
             dw = gradient_at(e, layer.p_w + i * layer.n_out)

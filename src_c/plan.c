@@ -66,7 +66,8 @@ static void take_arena(const fbp_plan *plan, fbp_layer *layer, int first, int la
     layer->w_panels = take(used, wide ? layer->n_in : 0, panels_width(layer->n_out) * item, status);
     layer->wt_panels =
         take(used, first ? 0 : layer->n_out, panels_width(layer->n_in) * item, status);
-    const int64_t dzt = layer->n_out * plan->panel;
+    const int64_t few = block < FBP_FEW_SAMPLES ? block : FBP_FEW_SAMPLES;
+    const int64_t dzt = layer->n_out * panels_width(few);
     const int64_t dz = wide ? panels_width(layer->n_out) * block : 0;
     layer->dz_panels = take(used, dz > dzt ? dz : dzt, item, status);
     layer->x_rows = take(used, block, pointer, status);

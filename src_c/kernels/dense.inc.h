@@ -48,8 +48,7 @@ static void FBP_K(dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int6
     }
 }
 
-/* m columns of dz_below = sigma'(z below) * (dz w^T), as (w dz^T)^T for at most PANEL samples.
- * Reads w, dzt, a, slope; writes dz_below. */
+/* m columns of dz_below = sigma'(z below) * (dz w^T), as (w dz^T)^T for few samples. Reads w, dzt, a, slope; writes dz_below. */
 static void FBP_K(dense_bwd_dz_few)(const void *w, int64_t m, int64_t n_out, fbp_operand dzt,
                                     int64_t n_rows, int activation, double alpha, const void *a,
                                     const void *slope, void *dz_below, int64_t ld)
@@ -57,21 +56,20 @@ static void FBP_K(dense_bwd_dz_few)(const void *w, int64_t m, int64_t n_out, fbp
     real c[FBP_STRIP * FBP_K(PANEL)];
     const real *rows[FBP_STRIP];
     for (int64_t i = 0; i < m; i += FBP_STRIP) {
+        const int64_t strip = m - i < FBP_STRIP ? m - i : FBP_STRIP;
         real *const below = (real *)dz_below + i;
-        FBP_K(tiles) t = {
-            .rows = rows,
-            .m = m - i < FBP_STRIP ? m - i : FBP_STRIP,
-            .depth = n_out,
-            .c = c,
-            .ld_c = FBP_K(panel_ld)(n_rows),
-        };
-        for (int64_t r = 0; r < t.m; r++) {
+        for (int64_t r = 0; r < strip; r++) {
             rows[r] = (const real *)w + (i + r) * n_out;
         }
-        t.b = FBP_K(panel_of)(dzt, n_out, n_rows, 0, &t.ld_b);
-        FBP_K(panel_product)(t, n_rows);
-        FBP_K(transpose_strip)(c, t.ld_c, t.m, n_rows, below, ld);
-        FBP_K(times_slope_rows)(activation, alpha, n_rows, t.m, ld, (const real *)a + i,
+        for (int64_t s = 0; s < n_rows; s += FBP_K(PANEL)) {
+            const int64_t width = FBP_K(panel_width)(n_rows - s);
+            FBP_K(tiles) t = {.rows = rows, .m = strip, .depth = n_out, .c = c};
+            t.ld_c = FBP_K(panel_ld)(n_rows - s);
+            t.b = FBP_K(panel_of)(dzt, n_out, n_rows, s, &t.ld_b);
+            FBP_K(panel_product)(t, width);
+            FBP_K(transpose_strip)(c, t.ld_c, strip, width, below + s * ld, ld);
+        }
+        FBP_K(times_slope_rows)(activation, alpha, n_rows, strip, ld, (const real *)a + i,
                                 slope ? (const real *)slope + i : NULL, below);
     }
 }

@@ -20,6 +20,7 @@ static const fbp_kernels FBP_CAT(FBP_CAT(fbp_kernels, FBP_SFX), FBP_ISA) = {
     .loss = FBP_K(loss),
     .link = FBP_K(link),
     .update = FBP_K(update),
+    .update_outer = FBP_K(update_outer),
     .square_root = FBP_K(square_root),
     .add_slabs = FBP_K(add_slabs),
     .sum_of_squares = FBP_K(sum_of_squares),

@@ -52,17 +52,19 @@ typedef struct {
     real *p;
     const real *g;
     real *m, *v;
+    const real *x, *dz; /* of one sample, whose gradient x dz^T is not in g; NULL: it is */
+    int64_t n_out;
 } FBP_K(state);
 
-/* `lanes` parameters from the i-th on; 1 if every result is finite. kind, momentum and nesterov
- * are compile-time constants of each call. */
+/* `lanes` parameters from the i-th on, with the gradient g; 1 if every result is finite. kind,
+ * momentum and nesterov are compile-time constants of each call. */
 static FBP_INLINE int FBP_K(update_vector)(const int kind, const int momentum, const int nesterov,
                                            const FBP_K(constants) *c, const FBP_K(state) *at,
-                                           int64_t i, int lanes)
+                                           int64_t i, int lanes, vec g)
 {
     const int has_m = kind == FBP_ADAM || momentum, has_v = kind != FBP_SGD;
     const vec old = v_load_n(at->p + i, lanes), zero = {0};
-    const vec s = v_fma(c->scale, v_load_n(at->g + i, lanes), c->weight_decay * old);
+    const vec s = v_fma(c->scale, g, c->weight_decay * old);
     const vec old_m = has_m ? v_load_n(at->m + i, lanes) : zero;
     const vec old_v = has_v ? v_load_n(at->v + i, lanes) : zero;
     vec m = old_m, v = old_v;
@@ -86,22 +88,42 @@ static FBP_INLINE int FBP_K(update_vector)(const int kind, const int momentum, c
     return finite;
 }
 
-static FBP_INLINE int FBP_K(update_all)(const int kind, const int momentum, const int nesterov,
-                                        const FBP_K(constants) *c, int64_t n,
-                                        const FBP_K(state) *at)
+/* n parameters from the i-th on: by g, or (outer) by x * dz, of which this is one row */
+static FBP_INLINE int FBP_K(update_run)(const int kind, const int momentum, const int nesterov,
+                                        const int outer, const FBP_K(constants) *c,
+                                        const FBP_K(state) *at, int64_t begin, int64_t n, real x)
 {
+    const real *const g = outer ? at->dz : at->g + begin;
+    const vec x_lanes = v_set1(x), zero = {0};
     int finite = 1;
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL) {
-        finite &= FBP_K(update_vector)(kind, momentum, nesterov, c, at, i, VL);
-    }
-    if (i < n) {
-        finite &= FBP_K(update_vector)(kind, momentum, nesterov, c, at, i, (int)(n - i));
+    for (int64_t i = 0; i < n; i += VL) {
+        const int full = n - i >= VL, lanes = full ? VL : (int)(n - i);
+        const vec read = full ? v_load(g + i) : v_load_n(g + i, lanes);
+        const vec gradient = outer ? v_fma(x_lanes, read, zero) : read;
+        finite &= full ? FBP_K(update_vector)(kind, momentum, nesterov, c, at, begin + i, VL,
+                                              gradient)
+                       : FBP_K(update_vector)(kind, momentum, nesterov, c, at, begin + i, lanes,
+                                              gradient);
     }
     return finite;
 }
 
-static int FBP_K(update)(const fbp_update *u, int64_t n, void *p, const void *g, void *m, void *v)
+static FBP_INLINE int FBP_K(update_all)(const int kind, const int momentum, const int nesterov,
+                                        const FBP_K(constants) *c, int64_t n,
+                                        const FBP_K(state) *at)
+{
+    if (!at->x) {
+        return FBP_K(update_run)(kind, momentum, nesterov, 0, c, at, 0, n, 0);
+    }
+    int finite = 1;
+    for (int64_t i = 0; i < n / at->n_out; i++) {
+        finite &= FBP_K(update_run)(kind, momentum, nesterov, 1, c, at, i * at->n_out, at->n_out,
+                                    at->x[i]);
+    }
+    return finite;
+}
+
+static int FBP_K(update_by)(const fbp_update *u, int64_t n, const FBP_K(state) *at)
 {
     const FBP_K(constants) c = {
         .rate = v_set1((real)(u->kind == FBP_ADAM ? u->rate / u->correction1 : u->rate)),
@@ -115,19 +137,31 @@ static int FBP_K(update)(const fbp_update *u, int64_t n, void *p, const void *g,
         .eps = v_set1((real)u->eps),
         .correction2 = v_set1((real)(1.0 / u->correction2)),
     };
-    const FBP_K(state) at = {p, g, m, v};
     const int momentum = u->beta1 != 0.0;
     switch (u->kind) {
-    case FBP_ADAM: return FBP_K(update_all)(FBP_ADAM, 0, 0, &c, n, &at);
-    case FBP_ADAGRAD: return FBP_K(update_all)(FBP_ADAGRAD, 0, 0, &c, n, &at);
+    case FBP_ADAM: return FBP_K(update_all)(FBP_ADAM, 0, 0, &c, n, at);
+    case FBP_ADAGRAD: return FBP_K(update_all)(FBP_ADAGRAD, 0, 0, &c, n, at);
     case FBP_RMSPROP:
-        return momentum ? FBP_K(update_all)(FBP_RMSPROP, 1, 0, &c, n, &at)
-                        : FBP_K(update_all)(FBP_RMSPROP, 0, 0, &c, n, &at);
+        return momentum ? FBP_K(update_all)(FBP_RMSPROP, 1, 0, &c, n, at)
+                        : FBP_K(update_all)(FBP_RMSPROP, 0, 0, &c, n, at);
     default:
-        return !momentum     ? FBP_K(update_all)(FBP_SGD, 0, 0, &c, n, &at)
-               : u->nesterov ? FBP_K(update_all)(FBP_SGD, 1, 1, &c, n, &at)
-                             : FBP_K(update_all)(FBP_SGD, 1, 0, &c, n, &at);
+        return !momentum     ? FBP_K(update_all)(FBP_SGD, 0, 0, &c, n, at)
+               : u->nesterov ? FBP_K(update_all)(FBP_SGD, 1, 1, &c, n, at)
+                             : FBP_K(update_all)(FBP_SGD, 1, 0, &c, n, at);
     }
+}
+
+static int FBP_K(update)(const fbp_update *u, int64_t n, void *p, const void *g, void *m, void *v)
+{
+    const FBP_K(state) at = {.p = p, .g = g, .m = m, .v = v};
+    return FBP_K(update_by)(u, n, &at);
+}
+
+static int FBP_K(update_outer)(const fbp_update *u, const void *x, int64_t n_in, const void *dz,
+                               int64_t n_out, void *p, void *m, void *v)
+{
+    const FBP_K(state) at = {.p = p, .m = m, .v = v, .x = x, .dz = dz, .n_out = n_out};
+    return FBP_K(update_by)(u, n_in * n_out, &at);
 }
 
 static void FBP_K(square_root)(int64_t n, const void *x, void *out)

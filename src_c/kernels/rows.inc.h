@@ -81,17 +81,18 @@ static FBP_INLINE void FBP_K(transpose_strip)(const real *from, int64_t ld_from,
 
 /* Panels of w^T (n_out x n_in), their columns i0 .. i1, in strips of 16 so that whole cache lines
  * are written */
-static void FBP_K(transpose)(const void *w, int64_t ld, int64_t i0, int64_t i1, int64_t n_in,
-                             int64_t n_out, void *panels)
+static void FBP_K(transpose)(const void *w, int64_t ld, int64_t i0, int64_t i1, int64_t j0,
+                             int64_t j1, int64_t n_in, int64_t n_out, void *panels)
 {
     enum { STRIP = FBP_K(PANEL) < 16 ? FBP_K(PANEL) : 16 };
     for (int64_t i = i0, end; i < i1; i = end) {
         const int64_t panel = i / FBP_K(PANEL) * FBP_K(PANEL);
         const int64_t strip_end = i / STRIP * STRIP + STRIP;
         end = strip_end < i1 ? strip_end : i1;
-        FBP_K(transpose_strip)((const real *)w + (i - i0) * ld, ld, end - i, n_out,
-                               (real *)panels + panel * n_out + (i - panel),
-                               FBP_K(panel_ld)(n_in - panel));
+        const int64_t ld_panel = FBP_K(panel_ld)(n_in - panel);
+        FBP_K(transpose_strip)((const real *)w + (i - i0) * ld, ld, end - i, j1 - j0,
+                               (real *)panels + panel * n_out + j0 * ld_panel + (i - panel),
+                               ld_panel);
     }
 }
 

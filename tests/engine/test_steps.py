@@ -36,6 +36,7 @@ UPDATES = {
 SHAPES = {
     "small": ([3, 5, 2], 40, 7),
     "many parameters": ([70, 65, 9], 70, 33),
+    "single samples": ([150, 130, 3], 5, 1),
     "weights in chunks": ([300, 400, 3], 16, 8),
     "slabs": ([90, 40, 30, 4], 1500, 1100),
     "blocks": ([250, 250, 5], 450, 450),

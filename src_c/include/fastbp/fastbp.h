@@ -80,6 +80,7 @@ enum fbp_status { FBP_OK, FBP_TOO_LARGE };
  * Plan: where everything lies (plan.c) */
 
 enum { FBP_ALIGN = 64, FBP_HUGE_PAGE = 1 << 21 };
+enum { FBP_FEW_SAMPLES = 128 }; /* most in a batch that is shared by weights */
 /* Part of the bits of results: how sums are cut into pieces */
 enum { FBP_NORM_CHUNK = 4096, FBP_SUM_LANES = 8, FBP_SUM_ROWS = 96, FBP_MOST_SLABS = 16 };
 
@@ -193,7 +194,7 @@ typedef struct {
                          int64_t n_in, int activation, double alpha, const void *a,
                          const void *slope, void *dz_below, int64_t ld);
     /* The same for the m columns of dz_below that belong to m rows of w (m x n_out, row-major), from
-     * w itself: for at most `panel` samples it is cheaper to transpose dz than w. dzt is dz
+     * w itself: for few samples it is cheaper to transpose dz than w. dzt is dz
      * transposed (n_out x n_rows); a, slope and dz_below begin at the first of the columns. */
     void (*dense_bwd_dz_few)(const void *w, int64_t m, int64_t n_out, fbp_operand dzt,
                              int64_t n_rows, int activation, double alpha, const void *a,
@@ -218,6 +219,9 @@ typedef struct {
      * not is left as it was, with its moments, and 0 is returned. m, v may be NULL where the
      * formula has none. */
     int (*update)(const fbp_update *u, int64_t n, void *p, const void *g, void *m, void *v);
+    /* The same for w (n_in x n_out), with the gradient x dz^T of one sample */
+    int (*update_outer)(const fbp_update *u, const void *x, int64_t n_in, const void *dz,
+                        int64_t n_out, void *p, void *m, void *v);
     /* The square root that `update` takes of second moments: out = sqrt(x), correctly rounded, for
      * finite x >= 0; not finite for any other x */
     void (*square_root)(int64_t n, const void *x, void *out);
@@ -229,10 +233,10 @@ typedef struct {
      * in its panels */
     void (*pack)(const void *b, int64_t ld, int64_t k0, int64_t k1, int64_t depth, int64_t n,
                  void *panels);
-    /* Rows i0 .. i1 of w (n_in x n_out), w being the first of them, to their places as columns in
-     * the panels of w transposed (n_out x n_in) */
-    void (*transpose)(const void *w, int64_t ld, int64_t i0, int64_t i1, int64_t n_in,
-                      int64_t n_out, void *panels);
+    /* Rows i0 .. i1 of w (n_in x n_out) to their places as columns in the panels of w transposed
+     * (n_out x n_in): of each row its columns j0 .. j1. w is the first of these elements. */
+    void (*transpose)(const void *w, int64_t ld, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
+                      int64_t n_in, int64_t n_out, void *panels);
     /* a = sigma(z) and slope = sigma'(z), elementwise on n values. slope may be NULL (not wanted);
      * a may be z. Any activation may be asked for its slope here. */
     void (*activate)(int activation, double alpha, int64_t n, const void *z, void *a, void *slope);
