@@ -1,12 +1,20 @@
 /* The optimizers: one pass over p, g and the moments (formulas: fbp_update in fastbp.h).
  *
  * Each rule is a small function on vectors that changes m and v and returns the step to
- * subtract; one driver loads, applies decay, calls the rule, guards p and stores. */
+ * subtract; one driver loads, applies decay, calls the rule, guards p and stores.
+ *
+ * In cache the time of Adam is that of its square roots and divisions, which share one unit. Every
+ * other vector takes its square root without it (`undivided`), with the same result. */
 
 typedef struct {
     vec rate, scale, weight_decay, keep; /* keep: 1 - rate * decoupled decay */
     vec beta1, rest1, beta2, rest2, eps, correction2;
 } FBP_K(constants);
+
+static FBP_INLINE vec FBP_K(root)(const int undivided, vec x)
+{
+    return undivided ? v_sqrt_undivided(x) : v_sqrt(x);
+}
 
 static FBP_INLINE vec FBP_K(momentum_step)(const FBP_K(constants) *c, int nesterov, vec s, vec *m)
 {
@@ -14,36 +22,39 @@ static FBP_INLINE vec FBP_K(momentum_step)(const FBP_K(constants) *c, int nester
     return c->rate * (nesterov ? v_fma(c->beta1, *m, s) : *m);
 }
 
-static FBP_INLINE vec FBP_K(adam_step)(const FBP_K(constants) *c, vec s, vec *m, vec *v)
+static FBP_INLINE vec FBP_K(adam_step)(const FBP_K(constants) *c, const int undivided, vec s,
+                                       vec *m, vec *v)
 {
     *m = v_fma(c->beta1, *m, c->rest1 * s);
     *v = v_fma(c->beta2, *v, c->rest2 * s * s);
-    return c->rate * *m / v_fma(v_sqrt(*v), c->correction2, c->eps);
+    return c->rate * *m / v_fma(FBP_K(root)(undivided, *v), c->correction2, c->eps);
 }
 
-static FBP_INLINE vec FBP_K(rmsprop_scaled)(const FBP_K(constants) *c, vec s, vec *v)
+static FBP_INLINE vec FBP_K(rmsprop_scaled)(const FBP_K(constants) *c, const int undivided,
+                                            vec s, vec *v)
 {
     *v = v_fma(c->beta2, *v, c->rest2 * s * s);
-    return s / (v_sqrt(*v) + c->eps);
+    return s / (FBP_K(root)(undivided, *v) + c->eps);
 }
 
-static FBP_INLINE vec FBP_K(adagrad_step)(const FBP_K(constants) *c, vec s, vec *v)
+static FBP_INLINE vec FBP_K(adagrad_step)(const FBP_K(constants) *c, const int undivided,
+                                          vec s, vec *v)
 {
     *v = v_fma(s, s, *v);
-    return c->rate * s / (v_sqrt(*v) + c->eps);
+    return c->rate * s / (FBP_K(root)(undivided, *v) + c->eps);
 }
 
-static FBP_INLINE vec FBP_K(step)(int kind, int momentum, int nesterov, const FBP_K(constants) *c,
-                                  vec s, vec *m, vec *v)
+static FBP_INLINE vec FBP_K(step)(int kind, int momentum, int nesterov, int undivided,
+                                  const FBP_K(constants) *c, vec s, vec *m, vec *v)
 {
     if (kind == FBP_ADAM) {
-        return FBP_K(adam_step)(c, s, m, v);
+        return FBP_K(adam_step)(c, undivided, s, m, v);
     }
     if (kind == FBP_ADAGRAD) {
-        return FBP_K(adagrad_step)(c, s, v);
+        return FBP_K(adagrad_step)(c, undivided, s, v);
     }
     if (kind == FBP_RMSPROP) {
-        s = FBP_K(rmsprop_scaled)(c, s, v);
+        s = FBP_K(rmsprop_scaled)(c, undivided, s, v);
     }
     return momentum ? FBP_K(momentum_step)(c, nesterov, s, m) : c->rate * s;
 }
@@ -56,11 +67,11 @@ typedef struct {
     int64_t n_out;
 } FBP_K(state);
 
-/* `lanes` parameters from the i-th on, with the gradient g; 1 if every result is finite. kind,
- * momentum and nesterov are compile-time constants of each call. */
+/* `lanes` parameters from the i-th on, with the gradient g; 1 if every result is finite. The first
+ * four integers are compile-time constants of each call. */
 static FBP_INLINE int FBP_K(update_vector)(const int kind, const int momentum, const int nesterov,
-                                           const FBP_K(constants) *c, const FBP_K(state) *at,
-                                           int64_t i, int lanes, vec g)
+                                           const int undivided, const FBP_K(constants) *c,
+                                           const FBP_K(state) *at, int64_t i, int lanes, vec g)
 {
     const int has_m = kind == FBP_ADAM || momentum, has_v = kind != FBP_SGD;
     const vec old = v_load_n(at->p + i, lanes), zero = {0};
@@ -68,7 +79,7 @@ static FBP_INLINE int FBP_K(update_vector)(const int kind, const int momentum, c
     const vec old_m = has_m ? v_load_n(at->m + i, lanes) : zero;
     const vec old_v = has_v ? v_load_n(at->v + i, lanes) : zero;
     vec m = old_m, v = old_v;
-    vec next = c->keep * old - FBP_K(step)(kind, momentum, nesterov, c, s, &m, &v);
+    vec next = c->keep * old - FBP_K(step)(kind, momentum, nesterov, undivided, c, s, &m, &v);
     /* zero, or NaN where something is not finite: a moment may overflow where its step does not */
     const vec probe = v_fma(next, zero, v_fma(m, zero, v * zero));
     const int finite = v_all_zero(probe);
@@ -88,22 +99,34 @@ static FBP_INLINE int FBP_K(update_vector)(const int kind, const int momentum, c
     return finite;
 }
 
-/* n parameters from the i-th on: by g, or (outer) by x * dz, of which this is one row */
+/* What of the gradient belongs to `lanes` parameters: g, or x times dz, for which g stands then */
+static FBP_INLINE vec FBP_K(gradient_vector)(const int outer, const real *g, vec x, int lanes)
+{
+    const vec read = lanes == VL ? v_load(g) : v_load_n(g, lanes);
+    return outer ? v_fma(x, read, (vec){0}) : read;
+}
+
+/* n parameters from `begin` on; outer: a row of w, by x * dz */
 static FBP_INLINE int FBP_K(update_run)(const int kind, const int momentum, const int nesterov,
                                         const int outer, const FBP_K(constants) *c,
                                         const FBP_K(state) *at, int64_t begin, int64_t n, real x)
 {
     const real *const g = outer ? at->dz : at->g + begin;
-    const vec x_lanes = v_set1(x), zero = {0};
+    const vec xs = v_set1(x);
     int finite = 1;
-    for (int64_t i = 0; i < n; i += VL) {
-        const int full = n - i >= VL, lanes = full ? VL : (int)(n - i);
-        const vec read = full ? v_load(g + i) : v_load_n(g + i, lanes);
-        const vec gradient = outer ? v_fma(x_lanes, read, zero) : read;
-        finite &= full ? FBP_K(update_vector)(kind, momentum, nesterov, c, at, begin + i, VL,
-                                              gradient)
-                       : FBP_K(update_vector)(kind, momentum, nesterov, c, at, begin + i, lanes,
-                                              gradient);
+    int64_t i = 0;
+    for (; i + 2 * VL <= n; i += 2 * VL) {
+#pragma GCC unroll 2
+        for (int k = 0; k < 2; k++) {
+            const int64_t at_k = i + k * VL;
+            finite &= FBP_K(update_vector)(kind, momentum, nesterov, k, c, at, begin + at_k, VL,
+                                           FBP_K(gradient_vector)(outer, g + at_k, xs, VL));
+        }
+    }
+    for (; i < n; i += VL) {
+        const int lanes = (int)(n - i < VL ? n - i : VL);
+        finite &= FBP_K(update_vector)(kind, momentum, nesterov, 1, c, at, begin + i, lanes,
+                                       FBP_K(gradient_vector)(outer, g + i, xs, lanes));
     }
     return finite;
 }
@@ -168,7 +191,7 @@ static void FBP_K(square_root)(int64_t n, const void *x, void *out)
 {
     for (int64_t i = 0; i < n; i += VL) {
         const int lanes = (int)(n - i < VL ? n - i : VL);
-        v_store_n((real *)out + i, v_sqrt(v_load_n((const real *)x + i, lanes)), lanes);
+        v_store_n((real *)out + i, v_sqrt_undivided(v_load_n((const real *)x + i, lanes)), lanes);
     }
 }
 

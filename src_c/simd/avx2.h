@@ -22,6 +22,15 @@ static FBP_INLINE vec_f64 vx_sqrt_f64(vec_f64 a)
     return (vec_f64)_mm256_sqrt_pd((__m256d)a);
 }
 
+static FBP_INLINE vec_f32 vx_sqrt_undivided_f32(vec_f32 a)
+{
+    return vx_sqrt_f32(a);
+}
+static FBP_INLINE vec_f64 vx_sqrt_undivided_f64(vec_f64 a)
+{
+    return vx_sqrt_f64(a);
+}
+
 static FBP_INLINE int vx_all_zero_f32(vec_f32 a)
 {
     return _mm256_movemask_ps(_mm256_cmp_ps((__m256)a, _mm256_setzero_ps(), _CMP_NEQ_UQ)) == 0;

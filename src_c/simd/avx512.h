@@ -13,11 +13,19 @@ static FBP_INLINE vec_f64 vx_fma_f64(vec_f64 a, vec_f64 b, vec_f64 c)
     return (vec_f64)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 }
 
-/* By a table of 14 bits, one step of Goldschmidt's iteration and a last correction: the result is
- * that of the instruction for every float32 (tests/kernels/test_sqrt.py tries them all), in half
- * the time, and it leaves the divider to divisions. Squares and residuals of numbers below 2^-96
- * would underflow: those are scaled. */
 static FBP_INLINE vec_f32 vx_sqrt_f32(vec_f32 a)
+{
+    return (vec_f32)_mm512_sqrt_ps((__m512)a);
+}
+static FBP_INLINE vec_f64 vx_sqrt_f64(vec_f64 a)
+{
+    return (vec_f64)_mm512_sqrt_pd((__m512d)a);
+}
+
+/* By a table of 14 bits, one step of Goldschmidt's iteration and a last correction: the result is
+ * that of the instruction for every float32: tests/kernels/test_sqrt.py tries them all. Squares and residuals of numbers below 2^-96
+ * would underflow: those are scaled. */
+static FBP_INLINE vec_f32 vx_sqrt_undivided_f32(vec_f32 a)
 {
     const __m512 half = _mm512_set1_ps(0.5f);
     __m512 x = (__m512)a;
@@ -32,9 +40,9 @@ static FBP_INLINE vec_f32 vx_sqrt_f32(vec_f32 a)
     root = _mm512_fmadd_ps(_mm512_fnmadd_ps(root, root, x), inverse, root);
     return (vec_f32)_mm512_mask_mul_ps(root, small, root, _mm512_set1_ps(0x1p-48f));
 }
-static FBP_INLINE vec_f64 vx_sqrt_f64(vec_f64 a)
+static FBP_INLINE vec_f64 vx_sqrt_undivided_f64(vec_f64 a)
 {
-    return (vec_f64)_mm512_sqrt_pd((__m512d)a);
+    return vx_sqrt_f64(a);
 }
 
 static FBP_INLINE int vx_all_zero_f32(vec_f32 a)

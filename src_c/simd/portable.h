@@ -4,7 +4,9 @@
  *
  *   v_fma(a, b, c)      a b + c, rounded once where the target has FMA; elsewhere (x86-64 without
  *                       FMA) rounded twice, the one place where bits may differ
- *   v_sqrt(a)           correctly rounded, for finite a >= 0; not finite for others
+ *   v_sqrt(a)           correctly rounded
+ *   v_sqrt_undivided(a) the same for finite a >= 0, without the unit that divides where there is
+ *                       another way; not finite for others
  *   v_all_zero(a)       1 if every lane is 0 or -0
  *   v_max(a, b)         a > b ? a : b   (b when either is NaN);  v_min(a, b)  a < b ? a : b
  *   v_select(m, a, b)   a where the lane of m is all ones, b where it is zero

@@ -16,6 +16,11 @@ static FBP_INLINE vec v_sqrt(vec a)
     return a;
 }
 
+static FBP_INLINE vec v_sqrt_undivided(vec a)
+{
+    return v_sqrt(a);
+}
+
 static FBP_INLINE int v_all_zero(vec a)
 {
     int all = 1;

@@ -222,7 +222,7 @@ typedef struct {
     /* The same for w (n_in x n_out), with the gradient x dz^T of one sample */
     int (*update_outer)(const fbp_update *u, const void *x, int64_t n_in, const void *dz,
                         int64_t n_out, void *p, void *m, void *v);
-    /* The square root that `update` takes of second moments: out = sqrt(x), correctly rounded, for
+    /* A square root that `update` takes of second moments: out = sqrt(x), correctly rounded, for
      * finite x >= 0; not finite for any other x */
     void (*square_root)(int64_t n, const void *x, void *out);
     /* out = slab 0 + slab 1 + ... on n values: `count` >= 1 slabs, `stride` bytes apart */
