@@ -3,15 +3,7 @@
 The arithmetic is in src_c (kernels on one thread, rows in, rows out); arguments are validated in
 Python, before they come here. Signatures and contracts are in _engine.pyi.
 
-How threads share the work, with the same bits at any number of them:
-
-    forward, loss, backward to dz   each thread takes a range of the block's rows, all layers
-    -----------------------------   barrier
-    dw, db and the update           each thread takes a range of rows of every w, all samples
-    -----------------------------   barrier
-
-so that threads split elements of results, never a sum. A minibatch larger than a block goes on
-accumulating dw where the last block stopped.
+How threads share a batch, with the same bits at any number of them, is in _epoch.pxd.
 """
 
 import os
@@ -32,8 +24,6 @@ from fastbp._pass cimport (
     GRADIENT_OF_ROWS, LOSSES_OF_ROWS, PREDICT, PREDICT_LINK, Pass, copy_weights, point_rows,
     rows_worker,
 )
-
-
 from fastbp._step cimport EpochState
 
 
@@ -214,7 +204,8 @@ cdef char *arena_memory(size_t size) noexcept:
     cdef char *memory
     if size < FBP_HUGE_PAGE:
         return <char *>aligned_alloc(FBP_ALIGN, size)
-    memory = <char *>aligned_alloc(FBP_HUGE_PAGE, (size + FBP_HUGE_PAGE - 1) // FBP_HUGE_PAGE * FBP_HUGE_PAGE)
+    size = (size + FBP_HUGE_PAGE - 1) // FBP_HUGE_PAGE * FBP_HUGE_PAGE
+    memory = <char *>aligned_alloc(FBP_HUGE_PAGE, size)
     if memory != NULL:
         fbp_prefer_huge_pages(memory, size)
     return memory
@@ -399,46 +390,43 @@ cdef class Epoch:
                   double beta1=0.0, double beta2=0.0, double eps=0.0, double l2=0.0,
                   double clip_norm=0.0):
         cdef EpochState *e = &self.state
-        cdef int64_t batch
-        cdef int n_slabs
-        cdef double flop_per_weight
         cdef Buffer p = readable(parameters) if optimizer < 0 else writable(parameters)
         cdef Buffer g = writable(gradient), mb = writable(m), vb = writable(v)
         cdef Buffer r = readable(rates), s = readable(scales)
         self.network = network
         self.samples = Samples(x, y, weight, order)
         self.held = (p, g, mb, vb, r, s)
-        batch = min(batch_size, self.samples.n)
         memset(e, 0, sizeof(EpochState))
-        n_slabs = fbp_plan_slabs(network.layers, network.n_layers, batch)
-        e.few_samples = n_slabs == 1 and batch <= FBP_FEW_SAMPLES
-        if n_slabs > 1:
-            e.n_slabs = n_slabs
-            e.block = min(batch, <int64_t>n_slabs * BLOCK_OF_SLAB)
-        else:
-            e.block = network.block_for(batch)
-        # three products of a multiplication and an addition for every weight and row
-        flop_per_weight = 6.0 * <double>e.block + (UPDATE if optimizer >= 0 else 0)
-        self.threads = network.team_for(flop_per_weight,
-                                        2 * network.n_layers + 1 if e.few_samples else 2)
-        if n_slabs > 1:
-            self.threads = min(self.threads, n_slabs)
-        self.arena = network.take(
-            self.threads * FBP_SUM_ROWS if n_slabs > 1 else e.block, e.n_slabs)
-        e.run = network.start(self.arena, p, self.samples,
-                              batch // (1 if e.few_samples else self.threads))
-        e.run.wt_in_panels = not e.few_samples
-        e.n = self.samples.n
-        e.batch_size = batch_size
+        e.n, e.batch_size, e.first_step = self.samples.n, batch_size, first_step
         e.p, e.g, e.m, e.v = p.data(), g.data(), mb.data(), vb.data()
         e.rates, e.scales = <const double *>r.data(), <const double *>s.data()
-        e.update.kind = optimizer
-        e.update.nesterov = nesterov
-        e.update.weight_decay = weight_decay
-        e.update.decoupled_decay = decoupled_decay
-        e.update.beta1, e.update.beta2, e.update.eps = beta1, beta2, eps
         e.l2, e.clip_norm = l2, clip_norm
-        e.first_step = first_step
+        e.update.kind, e.update.nesterov = optimizer, nesterov
+        e.update.weight_decay, e.update.decoupled_decay = weight_decay, decoupled_decay
+        e.update.beta1, e.update.beta2, e.update.eps = beta1, beta2, eps
+        self.plan(p, min(batch_size, e.n))
+
+    cdef int plan(self, Buffer parameters, int64_t batch) except -1:
+        """How to share a batch (_epoch.pxd), on how many threads, and an arena for it."""
+        cdef EpochState *e = &self.state
+        cdef Network network = self.network
+        cdef int slabs = fbp_plan_slabs(network.layers, network.n_layers, batch)
+        cdef int64_t rows = network.block_for(batch)
+        e.n_slabs = slabs if slabs > 1 else 0
+        e.few_samples = slabs == 1 and batch <= FBP_FEW_SAMPLES
+        e.block = min(batch, slabs * <int64_t>BLOCK_OF_SLAB) if slabs > 1 else rows
+        # three products of a multiplication and an addition for every weight and row
+        self.threads = network.team_for(
+            6.0 * <double>e.block + (UPDATE if e.update.kind >= 0 else 0),
+            2 * network.n_layers + 1 if e.few_samples else 2)
+        if slabs > 1:
+            self.threads = min(self.threads, slabs)
+            rows = self.threads * <int64_t>FBP_SUM_ROWS
+        self.arena = network.take(rows, e.n_slabs)
+        e.run = network.start(self.arena, parameters, self.samples,
+                              batch if e.few_samples else batch // self.threads)
+        e.run.wt_in_panels = not e.few_samples
+        return 0
 
     @property
     def batches_done(self):

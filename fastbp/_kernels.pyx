@@ -89,7 +89,8 @@ def link(str isa, int code, const real[:, ::1] a, real[:, ::1] out):
 
 
 def update(str isa, real[::1] p, const real[::1] g, real[::1] m=None, real[::1] v=None, *,
-           const real[::1] x=None, int kind, bint nesterov=False, double rate, double scale=1.0, double weight_decay=0.0,
+           const real[::1] x=None, int kind, bint nesterov=False, double rate,
+           double scale=1.0, double weight_decay=0.0,
            double decoupled_decay=0.0, double beta1=0.0, double beta2=0.0, double eps=0.0,
            double correction1=1.0, double correction2=1.0):
     """One optimizer step (fbp_update in fastbp.h); True if every result is finite.
@@ -162,8 +163,8 @@ def dense_backward_dz_few(str isa, const real[:, ::1] w, const real[:, ::1] dzt,
                           real[:, ::1] dz_below, const real[::1] dzt_panels=None):
     """dz_below = sigma'(z) * (dz w^T), from w and dz^T."""
     kernels_of(isa, sizeof(real)).dense_bwd_dz_few(
-        &w[0, 0], w.shape[0], w.shape[1], operand_of(dzt, dzt_panels), dzt.shape[1], activation, alpha,
-        &a[0, 0], &slope[0, 0], &dz_below[0, 0], dz_below.shape[1])
+        &w[0, 0], w.shape[0], w.shape[1], operand_of(dzt, dzt_panels), dzt.shape[1], activation,
+        alpha, &a[0, 0], &slope[0, 0], &dz_below[0, 0], dz_below.shape[1])
 
 
 def dense_backward_dw(str isa, const real[:, ::1] x, const real[:, ::1] dz, real[:, ::1] dw,

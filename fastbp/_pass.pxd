@@ -118,8 +118,9 @@ cdef inline void forward_columns(const Pass *t, int l, int64_t n, int64_t j0,
     cdef fbp_operand w = w_operand(t, l)
     w.data = <const char *>w.data + (<size_t>layer.n_in * offset if w.panels else offset)
     if j0 < j1:
-        t.kernels.dense_fwd(x_rows(t, l), n, layer.n_in, w, biases_of(t, l) + offset, j1 - j0, layer.activation, layer.alpha,
-                            t.arena + layer.a + offset, t.arena + layer.slope + offset, layer.ld)
+        t.kernels.dense_fwd(x_rows(t, l), n, layer.n_in, w, biases_of(t, l) + offset, j1 - j0,
+                            layer.activation, layer.alpha, t.arena + layer.a + offset,
+                            t.arena + layer.slope + offset, layer.ld)
 
 
 cdef inline int losses(const Pass *t, int64_t row0, int64_t at, int64_t n) noexcept nogil:

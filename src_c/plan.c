@@ -79,8 +79,11 @@ enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, s
 {
     enum fbp_status status = FBP_OK;
     int64_t used = 0;
-    *plan = (fbp_plan){
-        .n_layers = n_layers, .itemsize = itemsize, .block = block, .panel = panel, .n_slabs = n_slabs};
+    *plan = (fbp_plan){.n_layers = n_layers,
+                       .itemsize = itemsize,
+                       .block = block,
+                       .panel = panel,
+                       .n_slabs = n_slabs};
     for (int l = 0; l < n_layers && status == FBP_OK; l++) {
         take_parameters(plan, &layers[l], &status);
     }

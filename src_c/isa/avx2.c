@@ -3,7 +3,7 @@
 #define FBP_ISA_NAME "avx2"
 #define FBP_SIMD "../simd/avx2.h"
 #define FBP_VBYTES 32
-#define FBP_MR_1 12
+#define FBP_MR_1 8
 #define FBP_MR_2 6
 #define FBP_MR_3 4
 #define FBP_MR_4 3

@@ -3,8 +3,8 @@
 #define FBP_ISA_NAME "avx512"
 #define FBP_SIMD "../simd/avx512.h"
 #define FBP_VBYTES 64
-#define FBP_MR_1 16
-#define FBP_MR_2 12
+#define FBP_MR_1 8
+#define FBP_MR_2 8
 #define FBP_MR_3 8
 #define FBP_MR_4 6
 #include "../kernels/table.inc.h"

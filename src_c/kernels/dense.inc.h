@@ -131,18 +131,40 @@ static void FBP_K(dense_bwd_dw)(const void *const *rows, int64_t n_rows, int64_t
     }
 }
 
-/* db (+)= sum of dz's rows, in order */
+/* Sums of `vectors` vectors of columns, of which the last has `tail` lanes, over all rows */
+static FBP_INLINE void FBP_K(sum_columns)(const int vectors, int tail, const real *dz, int64_t ld,
+                                          int64_t n_rows, int accumulate, real *db)
+{
+    vec sums[FBP_PANEL_VECTORS];
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) {
+        sums[v] = (vec){0};
+    }
+    for (int64_t r = 0; r < n_rows; r++, dz += ld) {
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            sums[v] += v_load_n(dz + v * VL, v == vectors - 1 ? tail : VL);
+        }
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) {
+        const int lanes = v == vectors - 1 ? tail : VL;
+        real *const out = db + v * VL;
+        v_store_n(out, accumulate ? v_load_n(out, lanes) + sums[v] : sums[v], lanes);
+    }
+}
+
+/* db (+)= sum of dz's rows, in order; four vectors at once, so that additions need not wait */
 static void FBP_K(dense_bwd_db)(const void *dz, int64_t ld, int64_t n_rows, int64_t n_out,
                                 int accumulate, void *db)
 {
-    for (int64_t j = 0; j < n_out; j += VL) {
-        const int n = (int)(n_out - j < VL ? n_out - j : VL);
-        real *const out = (real *)db + j;
-        const real *in = (const real *)dz + j;
-        vec sum = (vec){0};
-        for (int64_t r = 0; r < n_rows; r++, in += ld) {
-            sum += v_load_n(in, n);
-        }
-        v_store_n(out, accumulate ? v_load_n(out, n) + sum : sum, n);
+    int64_t j = 0;
+    for (; j + FBP_K(PANEL) <= n_out; j += FBP_K(PANEL)) {
+        FBP_K(sum_columns)(FBP_PANEL_VECTORS, VL, (const real *)dz + j, ld, n_rows, accumulate,
+                           (real *)db + j);
+    }
+    for (; j < n_out; j += VL) {
+        FBP_K(sum_columns)(1, (int)(n_out - j < VL ? n_out - j : VL), (const real *)dz + j, ld,
+                           n_rows, accumulate, (real *)db + j);
     }
 }

@@ -32,7 +32,7 @@ typedef struct {
     int64_t m, depth;
     const real *b;
     int64_t ld_b;
-    int tail; /* valid lanes in the last vector */
+    int tail;  /* valid lanes in the last vector */
     int add;   /* transposed: c + sum, not sum */
     int fetch; /* plain: fetch the rows of the next tile, which may be far away */
     real *c;
@@ -57,8 +57,8 @@ static FBP_INLINE void FBP_K(tile_store)(real *p, vec x, const int partial, int 
 
 /* One k of a tile: acc += a(i.., k) b[k]. at: a(i, k) of a transposed A; a: rows of a plain one. */
 static FBP_INLINE void FBP_K(tile_step)(const int transposed, const int mr, const int nv,
-                                        const int masked, int tail, const real *const *a,
-                                        int64_t k, const real *at, const real *b,
+                                        const int masked, int tail, const real *const *a, int64_t k,
+                                        const real *at, const real *b,
                                         vec (*acc)[FBP_PANEL_VECTORS])
 {
     vec bv[FBP_PANEL_VECTORS];
@@ -95,8 +95,8 @@ static FBP_INLINE int64_t FBP_K(sweep)(const int transposed, const int mr, const
                 !transposed && t->init ? t->init + (i + r) * t->ld_init : NULL;
 #pragma GCC unroll 4
             for (int v = 0; v < nv; v++) {
-                acc[r][v] = start ? FBP_K(tile_load)(start + v * VL, masked && v == last, tail)
-                                  : (vec){0};
+                acc[r][v] =
+                    start ? FBP_K(tile_load)(start + v * VL, masked && v == last, tail) : (vec){0};
                 if (transposed && t->add) {
                     __builtin_prefetch(t->c + (i + r) * t->ld_c + v * VL, 1);
                 }

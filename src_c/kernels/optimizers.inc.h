@@ -30,15 +30,15 @@ static FBP_INLINE vec FBP_K(adam_step)(const FBP_K(constants) *c, const int undi
     return c->rate * *m / v_fma(FBP_K(root)(undivided, *v), c->correction2, c->eps);
 }
 
-static FBP_INLINE vec FBP_K(rmsprop_scaled)(const FBP_K(constants) *c, const int undivided,
-                                            vec s, vec *v)
+static FBP_INLINE vec FBP_K(rmsprop_scaled)(const FBP_K(constants) *c, const int undivided, vec s,
+                                            vec *v)
 {
     *v = v_fma(c->beta2, *v, c->rest2 * s * s);
     return s / (FBP_K(root)(undivided, *v) + c->eps);
 }
 
-static FBP_INLINE vec FBP_K(adagrad_step)(const FBP_K(constants) *c, const int undivided,
-                                          vec s, vec *v)
+static FBP_INLINE vec FBP_K(adagrad_step)(const FBP_K(constants) *c, const int undivided, vec s,
+                                          vec *v)
 {
     *v = v_fma(s, s, *v);
     return c->rate * s / (FBP_K(root)(undivided, *v) + c->eps);

@@ -105,15 +105,15 @@ typedef struct {
     int n_layers;
     size_t itemsize;
     int64_t n_parameters;
-    int64_t block;   /* rows that go through the network together */
-    int64_t panel;   /* columns of a panel */
-    int64_t x_ld;    /* leading dimension of x */
-    size_t x;        /* input rows converted to real, where X cannot be read in place */
-    size_t row_loss; /* float64 loss of each row of the block */
-    int n_slabs;      /* gradients that parts of a minibatch are summed in; 0: none */
+    int64_t block;           /* rows that go through the network together */
+    int64_t panel;           /* columns of a panel */
+    int64_t x_ld;            /* leading dimension of x */
+    size_t x;                /* input rows converted to real, where X cannot be read in place */
+    size_t row_loss;         /* float64 loss of each row of the block */
+    int n_slabs;             /* gradients that parts of a minibatch are summed in; 0: none */
     size_t slabs, slab_size; /* bytes */
     size_t slab_loss;        /* float64 loss of each slab's samples */
-    size_t norms; /* float64 sum of squares of each chunk of FBP_NORM_CHUNK gradients */
+    size_t norms;            /* float64 sum of squares of each chunk of FBP_NORM_CHUNK gradients */
     int64_t n_norms;
     size_t size; /* bytes in all */
 } fbp_plan;
