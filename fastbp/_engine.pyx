@@ -196,7 +196,7 @@ cdef enum:
     MOST_ARENAS = 4  # kept for the next pass; more only while passes run at once
     PANELS_MIN_ROWS = 24  # rows that pay for a copy of w in panels
     BLOCK_OF_SLAB = 1 << 12  # most rows of a slab between barriers: Ctrl-C is seen there
-    UPDATE = 75  # floating-point operations in whose time a weight is updated
+    UPDATE = 60  # floating-point operations in whose time a weight is updated
 
 
 cdef char *arena_memory(size_t size) noexcept:

@@ -122,14 +122,14 @@ int fbp_plan_slabs(const fbp_layer *layers, int n_layers, int64_t batch)
         row += 2 * layers[l].n_out;
         n_parameters += (layers[l].n_in + 1) * layers[l].n_out;
     }
-    /* what threads would read of each other's samples otherwise, beside the slabs */
-    const double pays = 0.25 * (double)batch * (double)row / (double)n_parameters;
+    /* what threads would read of each other's samples otherwise, beside a slab */
+    const double pays = (double)batch * (double)row / (double)n_parameters;
     int slabs = batch < FEWEST ? 1 : 2;
     while (slabs < FBP_MOST_SLABS && batch >= 2 * slabs * ROWS) {
         slabs *= 2;
     }
-    while (slabs > 1 && pays < slabs) {
+    while (slabs > 2 && pays < 4 * slabs) {
         slabs /= 2;
     }
-    return slabs;
+    return pays < 4 ? 1 : slabs;
 }
