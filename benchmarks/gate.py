@@ -2,9 +2,9 @@
 
 ``python benchmarks/gate.py`` times short epochs of `Model.fit` and one `predict`, on one thread, in
 turn with a reference loop that suffers from a slower clock or a busy neighbour alike: fused
-multiply-adds on registers. A round is a few dozen short alternations, of which the best time of each side counts; a
-case's figure is the median over rounds of their ratio. So bursts of other load do not count, and
-neither does the machine's speed of the day.
+multiply-adds on registers. A round is a few dozen short alternations, of which the best time of
+each side counts; a case's figure is the median over rounds of their ratio. So bursts of other load
+do not count, and neither does the machine's speed of the day.
 
 The figures are held against those kept in gate.json for the same instruction set and CPU, times
 the tolerance kept there. What is over its limit is measured again before it counts. Exit status 1:

@@ -32,14 +32,14 @@ UPDATES = {
     "adam, clipped": Update("adam", beta1=0.9, beta2=0.99, eps=1e-3, clip_norm=0.05, l2=0.4),
 }
 # More than 4096 parameters are a second chunk of the norm, more than 192 KiB of weights a second
-# chunk of the update; 450 rows of the widest are a second block.
+# chunk of the update; 400 rows of the widest are a second block.
 SHAPES = {
     "small": ([3, 5, 2], 40, 7),
     "many parameters": ([70, 65, 9], 70, 33),
     "single samples": ([150, 130, 3], 5, 1),
     "weights in chunks": ([300, 400, 3], 16, 8),
     "slabs": ([90, 40, 30, 4], 1500, 1100),
-    "blocks": ([250, 250, 5], 450, 450),
+    "blocks": ([300, 300, 5], 400, 400),
 }
 every_update = pytest.mark.parametrize("update", UPDATES.values(), ids=UPDATES)
 
@@ -98,7 +98,7 @@ def test_epochs_follow_the_oracle(update, widths, n, batch_size, isa, dtype, thr
 
 
 @pytest.mark.parametrize(
-    ("widths", "batch_size", "blocks"), [([250, 250, 5], 400, 2), ([2, 3, 1], 70_000, 2)]
+    ("widths", "batch_size", "blocks"), [([300, 300, 5], 400, 2), ([2, 3, 1], 70_000, 2)]
 )
 @every_update
 def test_an_epoch_cut_at_every_block_gives_the_same_bits(
@@ -135,7 +135,7 @@ KINDS = {
     "float64": Kind("float64", "float64"),
     "uint8": Kind("float32", "uint8"),
     "uint8 to float64": Kind("float64", "uint8"),
-    "blocks": Kind("float32", "float32", 400, (250, 250, 5), few=2, many=6),
+    "blocks": Kind("float32", "float32", 400, (300, 300, 5), few=2, many=6),
     "slabs": Kind("float32", "float32", 200),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
