@@ -13,31 +13,19 @@ WAYS = {  # settings by rates; colours that the colour-blind can tell apart (Oka
     "one": ("one", "#0072b2", "1 thread"),
     "default": ("all", "#d55e00", "all {cpus}"),
 }
-APART = 0.09  # of the panel's height: labels do not overlap
-
-
-def labels(panel: Axes, ends: list[tuple[float, str, str]], right: float) -> None:
-    """Write a label at the end of each line, moved up where two would overlap."""
-    panel.figure.draw_without_rendering()
-    bottom = float("-inf")
-    for height, text, colour in sorted(ends):
-        place = panel.transAxes.inverted().transform(panel.transData.transform((right, height)))
-        bottom = max(bottom + APART, place[1])
-        panel.text(1.015, bottom, text, color=colour, fontsize=8, va="center",
-                   transform=panel.transAxes)  # fmt: skip
 
 
 def draw_series(panel: Axes, run: dict[str, Any], series: dict[str, Any]) -> None:
     """Draw a series: solid what was measured, dashed the least that the hardware allows."""
     places, cells = series["places"], [run["cells"][name] for name in series["cells"]]
-    ends = []
     for way, (rate, colour, name) in WAYS.items():
         text = name.format(cpus=run["about"]["cpus"])
         times = [cell["us_per_step"][way] for cell in cells]
         least = [limit(cell, rate) for cell in cells]
-        panel.plot(places, times, color=colour, marker="o", markersize=3, linewidth=1.8)
-        panel.plot(places, least, color=colour, linestyle=(0, (4, 2)), linewidth=1)
-        ends += [(times[-1], text, colour), (least[-1], f"limit, {text}", colour)]
+        panel.plot(places, times, color=colour, marker="o", markersize=3, linewidth=1.8, label=text)
+        panel.plot(
+            places, least, color=colour, linestyle=(0, (4, 2)), linewidth=1, label=f"least, {text}"
+        )
     panel.set_xscale("log")
     panel.set_yscale("log")
     panel.xaxis.set_major_locator(FixedLocator(places[:: 2 if len(places) > 8 else 1]))
@@ -50,7 +38,6 @@ def draw_series(panel: Axes, run: dict[str, Any], series: dict[str, Any]) -> Non
     panel.set_title(series["title"], loc="left", fontsize=10, fontweight="bold")
     panel.set_xlabel(series["axis"], fontsize=9)
     panel.spines[["top", "right"]].set_visible(False)
-    labels(panel, ends, places[-1])
 
 
 def draw(run: dict[str, Any], path: Path) -> None:
@@ -61,6 +48,8 @@ def draw(run: dict[str, Any], path: Path) -> None:
     panels = figure.subplots(rows, COLUMNS, squeeze=False).flat
     for panel, series in zip(panels, run["plotted"], strict=True):
         draw_series(panel, run, series)
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=4,
+                  frameon=False, fontsize=9)  # fmt: skip
     figure.supylabel("microseconds per training step", fontsize=10)
     about = run["about"]
     figure.supxlabel(

@@ -1,6 +1,7 @@
 """The figures of scaling.py as text: times beside limits, and where one thread wins."""
 
 from collections.abc import Iterator
+from statistics import median
 from typing import Any
 
 from rivals.report import NEVER_SLOWER
@@ -14,8 +15,9 @@ def limit(cell: dict[str, Any], way: str) -> float:
 
 
 def gain(cell: dict[str, Any]) -> float:
-    """Time on one thread over time with fastbp's choice of threads."""
-    return cell["us_per_step"]["one"] / cell["us_per_step"]["default"]
+    """Time on one thread over time with fastbp's choice of threads: the median of the rounds."""
+    rounds = zip(cell["rounds"]["one"], cell["rounds"]["default"], strict=True)
+    return median(one / default for one, default in rounds)
 
 
 def slower(run: dict[str, Any]) -> list[str]:
@@ -62,7 +64,7 @@ def table_lines(run: dict[str, Any], series: dict[str, Any]) -> Iterator[str]:
         one, default, forced = (cell["us_per_step"][way] for way in ("one", "default", "forced"))
         verdict = f"  SLOWER: below {NEVER_SLOWER:g}" if gain(cell) < NEVER_SLOWER else ""
         yield (
-            f"  {place:13} {one:9.2f} {default:9.2f} {forced:9.2f} {one / default:12.2f} "
+            f"  {place:13} {one:9.2f} {default:9.2f} {forced:9.2f} {gain(cell):12.2f} "
             f"{one / forced:11.2f}  {winner(cell)}{verdict}"
         )
     yield ""

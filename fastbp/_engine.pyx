@@ -195,7 +195,7 @@ def sum_float64(const double[::1] values):
 cdef enum:
     MOST_ARENAS = 4  # kept for the next pass; more only while passes run at once
     PANELS_MIN_ROWS = 24  # rows that pay for a copy of w in panels
-    BLOCK_OF_SLAB = 1 << 12  # most rows of a slab between barriers: Ctrl-C is seen there
+    BLOCK_OF_SLAB = 1 << 11  # most rows of a slab between barriers: Ctrl-C is seen there
     UPDATE = 60  # floating-point operations in whose time a weight is updated
 
 

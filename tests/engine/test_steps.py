@@ -98,7 +98,7 @@ def test_epochs_follow_the_oracle(update, widths, n, batch_size, isa, dtype, thr
 
 
 @pytest.mark.parametrize(
-    ("widths", "batch_size", "blocks"), [([300, 300, 5], 400, 2), ([2, 3, 1], 70_000, 2)]
+    ("widths", "batch_size", "blocks"), [([300, 300, 5], 400, 2), ([2, 3, 1], 35_000, 2)]
 )
 @every_update
 def test_an_epoch_cut_at_every_block_gives_the_same_bits(
