@@ -22,7 +22,7 @@ from fastbp._c cimport *
 from fastbp._epoch cimport epoch_worker
 from fastbp._pass cimport (
     GRADIENT_OF_ROWS, LOSSES_OF_ROWS, PREDICT, PREDICT_LINK, Pass, copy_weights, point_rows,
-    rows_worker,
+    rows_worker, share,
 )
 from fastbp._step cimport EpochState
 
@@ -176,13 +176,36 @@ cdef class Samples:
         self.c.order = <const int64_t *>self.order.data()
 
 
+cdef enum:
+    CHECK_PARALLEL = 1 << 18  # elements of X that pay for a team to look at them
+
+
+cdef inline void check_share(const fbp_samples *s, int64_t n, int64_t n_in, int *nonfinite, int tid,
+                             int team) noexcept nogil:
+    """Raise the flag if something is not finite in this thread's share of n rows."""
+    cdef fbp_samples part = s[0]
+    cdef int64_t begin = share(n, 1, tid, team), row, column
+    part.x += begin * s.x_stride0
+    if not fbp_all_finite(&part, share(n, 1, tid + 1, team) - begin, n_in, &row, &column):
+        fbp_raise_flag(nonfinite)
+
+
 def first_nonfinite(x):
     cdef Samples samples = Samples(x)
-    cdef int64_t row = 0, column = 0
-    cdef bint finite
+    cdef const fbp_samples *s = &samples.c
+    cdef int64_t n = samples.n, n_in = samples.n_in, row = 0, column = 0
+    cdef int threads = _num_threads if n * n_in >= CHECK_PARALLEL else 1, nonfinite = 0
+    if threads == 1:
+        with nogil:
+            check_share(s, n, n_in, &nonfinite, 0, 1)
+    else:
+        with nogil, parallel(num_threads=threads):
+            check_share(s, n, n_in, &nonfinite, threadid(), fbp_team_size())
+    if not nonfinite:
+        return None
     with nogil:
-        finite = fbp_all_finite(&samples.c, samples.n, samples.n_in, &row, &column)
-    return None if finite else (row, column)
+        fbp_all_finite(s, n, n_in, &row, &column)
+    return row, column
 
 
 def sum_float64(const double[::1] values):
@@ -194,7 +217,8 @@ def sum_float64(const double[::1] values):
 
 cdef enum:
     MOST_ARENAS = 4  # kept for the next pass; more only while passes run at once
-    PANELS_MIN_ROWS = 24  # rows that pay for a copy of w in panels
+    PANELS_MIN_ROWS = 24  # of a thread's rows: they pay for copies of w that updates keep
+    PANELS_ONCE_MIN_ROWS = 256  # and for copies made for them alone
     BLOCK_OF_SLAB = 1 << 11  # most rows of a slab between barriers: Ctrl-C is seen there
     UPDATE = 60  # floating-point operations in whose time a weight is updated
 
@@ -315,11 +339,8 @@ cdef class Network:
         return 0
 
     cdef Pass start(self, Arena arena, Buffer parameters, Samples samples,
-                    int64_t rows) noexcept:
-        """A pass whose threads take `rows` rows each, before w changes or altogether.
-
-        It keeps no copy of w transposed.
-        """
+                    bint w_in_panels) noexcept:
+        """A pass that keeps no copy of w transposed."""
         cdef Pass t
         t.kernels = arena.kernels
         t.plan = &arena.plan
@@ -329,7 +350,7 @@ cdef class Network:
         t.samples = samples.c
         t.x_in_place = (samples.c.x_dtype == (0 if self.itemsize == sizeof(float) else 1)
                         and samples.c.x_stride1 == <ptrdiff_t>self.itemsize)
-        t.w_in_panels = rows >= PANELS_MIN_ROWS
+        t.w_in_panels = w_in_panels
         t.wt_in_panels = False
         t.loss = self.loss
         t.loss_parameters = <const double *>self.loss_parameters.data()
@@ -350,7 +371,8 @@ cdef class Network:
         cdef int threads = <int>min(<int64_t>self.team_for(2.0 * <double>rows, 1), rows)
         cdef Arena arena = self.take(rows, 0)
         cdef Buffer p = readable(parameters)
-        cdef Pass t = self.start(arena, p, samples, samples.n // threads)
+        cdef Pass t = self.start(arena, p, samples,
+                                 samples.n // threads >= PANELS_ONCE_MIN_ROWS)
         cdef const Pass *t_ptr = &t
         cdef char *results = out.data()
         cdef int64_t n = samples.n
@@ -423,8 +445,10 @@ cdef class Epoch:
             self.threads = min(self.threads, slabs)
             rows = self.threads * <int64_t>FBP_SUM_ROWS
         self.arena = network.take(rows, e.n_slabs)
-        e.run = network.start(self.arena, parameters, self.samples,
-                              batch if e.few_samples else batch // self.threads)
+        rows = batch if e.few_samples else batch // self.threads
+        e.run = network.start(
+            self.arena, parameters, self.samples,
+            rows >= (PANELS_MIN_ROWS if e.update.kind >= 0 else PANELS_ONCE_MIN_ROWS))
         e.run.wt_in_panels = not e.few_samples
         return 0
 
