@@ -13,12 +13,10 @@ is 1. Needs the extra ``bench``; what is not installed is skipped.
 """
 
 import argparse
-import json
-import logging
 import sys
-from pathlib import Path
 from typing import Any
 
+from command import measured_or_read, parser, positive, save
 from rivals.problem import Cell
 from rivals.report import CellReport, text
 from rivals.variants import RIVALS
@@ -45,36 +43,16 @@ def widths(name: str) -> tuple[int, ...]:
     return net
 
 
-def positive(number: type) -> Any:
-    """Return a converter that takes numbers above zero only."""
-
-    def convert(given: str) -> Any:
-        if not (value := number(given)) > 0:
-            raise ValueError(given)
-        return value
-
-    convert.__name__ = f"positive {number.__name__}"
-    return convert
-
-
 def arguments() -> argparse.Namespace:
-    about, _, details = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=about, epilog=details, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
+    options = parser(__doc__ or "", seconds=0.1)
+    add = options.add_argument
     nets = list(map(widths, GOALS))
     add("--nets", nargs="+", type=widths, default=nets, metavar="NET", help="as 784-128-10")
     add("--batches", nargs="+", type=positive(int), default=BATCHES, metavar="N")
     add("--rivals", nargs="*", choices=RIVALS, default=list(RIVALS), help="default: all")
-    add("--rounds", type=positive(int), default=7, help="default: 7")
-    add("--seconds", type=positive(float), default=0.1, help="least time of a measurement")
     add("--pause", type=positive(float), default=0.1, help="seconds before each measurement")
     add("--slowest-step", type=positive(float), default=0.1, help="seconds; slower rivals skipped")
-    add("--json", type=Path, metavar="FILE", help="write all figures")
-    add("--plot", type=Path, metavar="FILE", help="draw the ratios (needs matplotlib)")
-    add("--from-json", type=Path, metavar="FILE", help="print and draw a run of before")
-    return parser.parse_args()
+    return options.parse_args()
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
@@ -90,8 +68,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         for net in options.nets:
             for batch in options.batches:
                 run["cells"].append(grid.measure(Cell(net, batch)))
-                if options.json:  # after each cell, so that a run cut short is not lost
-                    options.json.write_text(json.dumps(run, indent=1), encoding="utf-8")
+                save(run, options)  # after each cell, so that a run cut short is not lost
     finally:
         grid.close()
     return run
@@ -100,11 +77,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> int:
     """Measure or read, print, draw. Return the exit status."""
     options = arguments()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    if options.from_json:
-        run = json.loads(options.from_json.read_text(encoding="utf-8"))
-    else:
-        run = measured(options)
+    run = measured_or_read(options, measured)
     reports = []
     for cell in run["cells"]:
         goals = dict(zip(BATCHES, GOALS.get(cell["net"], ()), strict=False))

@@ -12,19 +12,17 @@ anywhere slower than one thread; if so, the exit status is 1.
 """
 
 import argparse
-import json
 import logging
 import sys
 import time
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from grid import positive
+from command import measured_or_read, parser, save
 from rivals.fastbp_runner import Ceiling, Fit
 from rivals.machine import description
 from rivals.problem import Cell, Problem
@@ -191,30 +189,11 @@ def key(cell: Cell) -> str:
     return f"{cell.name}, batch {cell.batch}"
 
 
-def arguments() -> argparse.Namespace:
-    about, _, details = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        description=about, epilog=details, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--seconds", type=positive(float), default=0.03, help="least time of a measurement")
-    add("--rounds", type=positive(int), default=7, help="default: 7")
-    add("--json", type=Path, metavar="FILE", help="write all figures")
-    add("--plot", type=Path, metavar="FILE", help="draw them (needs matplotlib)")
-    add("--from-json", type=Path, metavar="FILE", help="print and draw a run of before")
-    return parser.parse_args()
-
-
 def main() -> int:
     """Measure or read, print, draw. Return the exit status."""
-    options = arguments()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    if options.from_json:
-        run = json.loads(options.from_json.read_text(encoding="utf-8"))
-    else:
-        run = measured(options)
-    if options.json:
-        options.json.write_text(json.dumps(run, indent=1), encoding="utf-8")
+    options = parser(__doc__ or "", seconds=0.03).parse_args()
+    run = measured_or_read(options, measured)
+    save(run, options)
     sys.stdout.write(text(run))
     if options.plot:
         from scaling_picture import draw  # noqa: PLC0415 -- matplotlib is in another extra

@@ -9,7 +9,6 @@ cdef extern from "fastbp/fastbp.h" nogil:
         FBP_ALIGN
         FBP_NORM_CHUNK
         FBP_SUM_ROWS
-        FBP_MOST_SLABS
         FBP_FEW_SAMPLES
         FBP_HUGE_PAGE
         FBP_ADAM

@@ -14,15 +14,15 @@ from cpython.buffer cimport (
 )
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport parallel, threadid
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from fastbp._c cimport *
 from fastbp._epoch cimport epoch_worker
 from fastbp._pass cimport (
-    GRADIENT_OF_ROWS, LOSSES_OF_ROWS, PREDICT, PREDICT_LINK, Pass, copy_weights, point_rows,
-    rows_worker, share,
+    GRADIENT_OF_ROWS, LOSSES_OF_ROWS, PREDICT, PREDICT_LINK, Pass, RowsTask, Worker, copy_weights,
+    point_rows, rows_worker, share,
 )
 from fastbp._step cimport EpochState
 
@@ -113,6 +113,21 @@ if fbp_survive_fork() != 0:
     raise MemoryError("could not register what makes forks safe")
 
 
+cdef inline void as_member(Worker work, void *task, int tid, int team) noexcept nogil:
+    cdef uint64_t mode = fbp_denormals_flush()
+    work(task, tid, team)
+    fbp_denormals_restore(mode)
+
+
+cdef void on_team(Worker work, void *task, int threads) noexcept nogil:
+    """Have a team work on a task; the only parallel region."""
+    if threads == 1:
+        as_member(work, task, 0, 1)
+    else:
+        with parallel(num_threads=threads):
+            as_member(work, task, threadid(), fbp_team_size())
+
+
 # --------------------------------------------------------------------------------------------------
 # Buffers of the caller
 
@@ -180,32 +195,34 @@ cdef enum:
     CHECK_PARALLEL = 1 << 18  # elements of X that pay for a team to look at them
 
 
-cdef inline void check_share(const fbp_samples *s, int64_t n, int64_t n_in, int *nonfinite, int tid,
-                             int team) noexcept nogil:
-    """Raise the flag if something is not finite in this thread's share of n rows."""
-    cdef fbp_samples part = s[0]
-    cdef int64_t begin = share(n, 1, tid, team), row, column
-    part.x += begin * s.x_stride0
-    if not fbp_all_finite(&part, share(n, 1, tid + 1, team) - begin, n_in, &row, &column):
-        fbp_raise_flag(nonfinite)
+cdef struct CheckTask:
+    fbp_samples samples
+    int64_t n, n_in
+    int nonfinite
+
+
+cdef void check_worker(void *task, int tid, int team) noexcept nogil:
+    """Raise the flag if something is not finite in this thread's share of the rows."""
+    cdef CheckTask *check = <CheckTask *>task
+    cdef fbp_samples part = check.samples
+    cdef int64_t begin = share(check.n, 1, tid, team), row, column
+    part.x += begin * part.x_stride0
+    if not fbp_all_finite(&part, share(check.n, 1, tid + 1, team) - begin, check.n_in, &row,
+                          &column):
+        fbp_raise_flag(&check.nonfinite)
 
 
 def first_nonfinite(x):
     cdef Samples samples = Samples(x)
-    cdef const fbp_samples *s = &samples.c
-    cdef int64_t n = samples.n, n_in = samples.n_in, row = 0, column = 0
-    cdef int threads = _num_threads if n * n_in >= CHECK_PARALLEL else 1, nonfinite = 0
-    if threads == 1:
-        with nogil:
-            check_share(s, n, n_in, &nonfinite, 0, 1)
-    else:
-        with nogil, parallel(num_threads=threads):
-            check_share(s, n, n_in, &nonfinite, threadid(), fbp_team_size())
-    if not nonfinite:
-        return None
+    cdef CheckTask check
+    cdef int64_t row = 0, column = 0
+    cdef int threads = _num_threads if samples.n * samples.n_in >= CHECK_PARALLEL else 1
+    check.samples, check.n, check.n_in, check.nonfinite = samples.c, samples.n, samples.n_in, 0
     with nogil:
-        fbp_all_finite(s, n, n_in, &row, &column)
-    return row, column
+        on_team(check_worker, &check, threads)
+        if check.nonfinite:
+            fbp_all_finite(&check.samples, check.n, check.n_in, &row, &column)
+    return (row, column) if check.nonfinite else None
 
 
 def sum_float64(const double[::1] values):
@@ -371,19 +388,13 @@ cdef class Network:
         cdef int threads = <int>min(<int64_t>self.team_for(2.0 * <double>rows, 1), rows)
         cdef Arena arena = self.take(rows, 0)
         cdef Buffer p = readable(parameters)
-        cdef Pass t = self.start(arena, p, samples,
-                                 samples.n // threads >= PANELS_ONCE_MIN_ROWS)
-        cdef const Pass *t_ptr = &t
-        cdef char *results = out.data()
-        cdef int64_t n = samples.n
-        t.wt_in_panels = what == GRADIENT_OF_ROWS
-        copy_weights(t_ptr, 0, 1)
-        if threads == 1:
-            with nogil:
-                rows_worker(t_ptr, what, n, results, 0, 1)
-        else:
-            with nogil, parallel(num_threads=threads):
-                rows_worker(t_ptr, what, n, results, threadid(), fbp_team_size())
+        cdef RowsTask task
+        task.run = self.start(arena, p, samples, samples.n // threads >= PANELS_ONCE_MIN_ROWS)
+        task.run.wt_in_panels = what == GRADIENT_OF_ROWS
+        task.what, task.n, task.out = what, samples.n, out.data()
+        copy_weights(&task.run, 0, 1)
+        with nogil:
+            on_team(rows_worker, &task, threads)
         self.give_back(arena)
         return 0
 
@@ -433,22 +444,23 @@ cdef class Epoch:
         cdef EpochState *e = &self.state
         cdef Network network = self.network
         cdef int slabs = fbp_plan_slabs(network.layers, network.n_layers, batch)
-        cdef int64_t rows = network.block_for(batch)
+        cdef int64_t rows_of_thread
         e.n_slabs = slabs if slabs > 1 else 0
         e.few_samples = slabs == 1 and batch <= FBP_FEW_SAMPLES
-        e.block = min(batch, slabs * <int64_t>BLOCK_OF_SLAB) if slabs > 1 else rows
+        e.block = (min(batch, slabs * <int64_t>BLOCK_OF_SLAB) if slabs > 1
+                   else network.block_for(batch))
         # three products of a multiplication and an addition for every weight and row
         self.threads = network.team_for(
             6.0 * <double>e.block + (UPDATE if e.update.kind >= 0 else 0),
             2 * network.n_layers + 1 if e.few_samples else 2)
         if slabs > 1:
             self.threads = min(self.threads, slabs)
-            rows = self.threads * <int64_t>FBP_SUM_ROWS
-        self.arena = network.take(rows, e.n_slabs)
-        rows = batch if e.few_samples else batch // self.threads
+        self.arena = network.take(self.threads * <int64_t>FBP_SUM_ROWS if slabs > 1 else e.block,
+                                  e.n_slabs)
+        rows_of_thread = batch if e.few_samples else batch // self.threads
         e.run = network.start(
             self.arena, parameters, self.samples,
-            rows >= (PANELS_MIN_ROWS if e.update.kind >= 0 else PANELS_ONCE_MIN_ROWS))
+            rows_of_thread >= (PANELS_MIN_ROWS if e.update.kind >= 0 else PANELS_ONCE_MIN_ROWS))
         e.run.wt_in_panels = not e.few_samples
         return 0
 
@@ -467,16 +479,11 @@ cdef class Epoch:
 
     def run(self, double seconds):
         cdef EpochState *e = &self.state
-        cdef int threads = self.threads
         e.stop = 0
         e.deadline = fbp_seconds() + seconds
         e.barrier.arrived = 0
-        if threads == 1:
-            with nogil:
-                epoch_worker(e, 0, 1)
-        else:
-            with nogil, parallel(num_threads=threads):
-                epoch_worker(e, threadid(), fbp_team_size())
+        with nogil:
+            on_team(epoch_worker, e, self.threads)
         PyErr_CheckSignals()
         done = e.cursor >= e.n or e.bad_loss or e.bad_parameters
         if done and self.arena is not None:

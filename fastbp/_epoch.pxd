@@ -16,7 +16,7 @@ Every function with ``tid`` and ``team`` is called by all threads of the team at
 the same barriers in each.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from fastbp._c cimport *
@@ -165,10 +165,9 @@ cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
     return True
 
 
-cdef inline void epoch_worker(EpochState *e, int tid, int team) noexcept nogil:
-    cdef uint64_t mode = fbp_denormals_flush()
+cdef inline void epoch_worker(void *task, int tid, int team) noexcept nogil:
+    cdef EpochState *e = <EpochState *>task
     copy_weights(&e.run, tid, team)
     fbp_barrier_wait(&e.barrier, team)
     while e.cursor < e.n and not (e.stop or e.bad_parameters) and epoch_block(e, tid, team):
         pass
-    fbp_denormals_restore(mode)

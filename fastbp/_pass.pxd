@@ -1,9 +1,17 @@
 """A pass of a range of rows through the net, on one thread: forward, losses, backward to dz."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from fastbp._c cimport *
+
+
+# What every thread of a team does with a task of its own type, all at once
+ctypedef void (*Worker)(void *task, int tid, int team) noexcept nogil
+
+
+cdef enum:
+    ROWS_OF_W = 16  # where threads may part the rows of w: whole cache lines of w transposed
 
 
 cdef struct Pass:
@@ -197,9 +205,6 @@ cdef inline void copy_weights(const Pass *t, int tid, int team) noexcept nogil:
                        share(t.layers[l].n_in, ROWS_OF_W, tid + 1, team))
 
 
-cdef enum:
-    ROWS_OF_W = 16  # where threads may part the rows of w: whole cache lines of w transposed
-
 cdef enum RowResult:
     PREDICT
     PREDICT_LINK
@@ -207,18 +212,26 @@ cdef enum RowResult:
     GRADIENT_OF_ROWS
 
 
-cdef inline void rows_worker(const Pass *t, int what, int64_t n, char *out, int tid,
-                             int team) noexcept nogil:
-    cdef uint64_t mode = fbp_denormals_flush()
+cdef struct RowsTask:
+    Pass run
+    int what  # RowResult
+    int64_t n
+    char *out
+
+
+cdef inline void rows_worker(void *task, int tid, int team) noexcept nogil:
+    cdef const RowsTask *rows_task = <const RowsTask *>task
+    cdef const Pass *t = &rows_task.run
+    cdef int what = rows_task.what
+    cdef int64_t n = rows_task.n
     cdef int64_t at = share(t.plan.block, 1, tid, team)
     cdef int64_t size = share(t.plan.block, 1, tid + 1, team) - at
     cdef int64_t row = share(n, 1, tid, team), end = share(n, 1, tid + 1, team), rows
     while row < end:
         rows = min(size, end - row)
         forward(t, row, at, rows, what == GRADIENT_OF_ROWS)
-        rows_result(t, what, row, at, rows, out)
+        rows_result(t, what, row, at, rows, rows_task.out)
         row += rows
-    fbp_denormals_restore(mode)
 
 
 cdef inline void rows_result(const Pass *t, int what, int64_t row, int64_t at, int64_t n,

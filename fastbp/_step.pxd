@@ -42,22 +42,20 @@ cdef inline char *gradient_at(EpochState *e, int64_t parameter) noexcept nogil:
 
 
 cdef inline void update_range(EpochState *e, const fbp_update *u, int64_t begin, int64_t n,
-                              const char *g) noexcept nogil:
-    """Update parameters begin .. begin+n by their gradient g."""
-    cdef size_t offset = <size_t>begin * e.run.plan.itemsize
-    if not e.run.kernels.update(u, n, e.p + offset, g, e.m + offset if e.m != NULL else NULL,
-                                e.v + offset if e.v != NULL else NULL):
-        fbp_raise_flag(&e.bad_parameters)
+                              const char *g, const char *x, int64_t n_out) noexcept nogil:
+    """Update parameters begin .. begin+n by their gradient g.
 
-
-cdef inline void update_range_outer(EpochState *e, const fbp_update *u, int64_t begin,
-                                    const char *x, int64_t n_in, const char *dz,
-                                    int64_t n_out) noexcept nogil:
-    """Update a range of whole rows of w by the gradient x dz^T of one sample."""
+    If x is not NULL, they are rows of w, and their gradient is x g^T: g is dz of one sample.
+    """
     cdef size_t offset = <size_t>begin * e.run.plan.itemsize
-    if not e.run.kernels.update_outer(u, x, n_in, dz, n_out, e.p + offset,
-                                      e.m + offset if e.m != NULL else NULL,
-                                      e.v + offset if e.v != NULL else NULL):
+    cdef char *m = e.m + offset if e.m != NULL else NULL
+    cdef char *v = e.v + offset if e.v != NULL else NULL
+    cdef int finite
+    if x == NULL:
+        finite = e.run.kernels.update(u, n, e.p + offset, g, m, v)
+    else:
+        finite = e.run.kernels.update_outer(u, x, n // n_out, g, n_out, e.p + offset, m, v)
+    if not finite:
         fbp_raise_flag(&e.bad_parameters)
 
 
@@ -80,7 +78,7 @@ cdef inline void update_biases(EpochState *e, int l, const fbp_update *u, int ti
     cdef const fbp_layer *layer = &e.run.layers[l]
     cdef int64_t j0 = share(layer.n_out, FBP_ALIGN, tid, team)
     cdef int64_t j1 = share(layer.n_out, FBP_ALIGN, tid + 1, team)
-    update_range(e, u, layer.p_b + j0, j1 - j0, gradient_at(e, layer.p_b + j0))
+    update_range(e, u, layer.p_b + j0, j1 - j0, gradient_at(e, layer.p_b + j0), NULL, 0)
 
 
 cdef inline void update_rows(EpochState *e, int l, int64_t batch, const fbp_update *u, int64_t i0,
@@ -90,15 +88,14 @@ cdef inline void update_rows(EpochState *e, int l, int64_t batch, const fbp_upda
     By dw; if that is NULL, by the gradient of the block's only sample.
     """
     cdef const fbp_layer *layer = &e.run.layers[l]
-    cdef int64_t begin = layer.p_w + i0 * layer.n_out
+    cdef const char *x = NULL
     cdef fbp_update with_l2 = u[0]
     with_l2.weight_decay += e.l2 * e.scales[batch]
-    if dw != NULL:
-        update_range(e, &with_l2, begin, (i1 - i0) * layer.n_out, dw)
-    else:
-        update_range_outer(e, &with_l2, begin, <const char *>x_rows(&e.run, l)[0]
-                           + <size_t>i0 * e.run.plan.itemsize, i1 - i0,
-                           e.run.arena + layer.dz, layer.n_out)
+    if dw == NULL:
+        x = <const char *>x_rows(&e.run, l)[0] + <size_t>i0 * e.run.plan.itemsize
+        dw = e.run.arena + layer.dz
+    update_range(e, &with_l2, layer.p_w + i0 * layer.n_out, (i1 - i0) * layer.n_out, dw, x,
+                 layer.n_out)
     copy_rows_of_w(&e.run, l, i0, i1)
 
 

@@ -6,9 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .problem import LEARNING_RATE, Problem
-
-BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+from .problem import BETA1, BETA2, EPS, LEARNING_RATE, Problem
 
 
 def mean_loss(parameters, x, y):

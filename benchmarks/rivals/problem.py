@@ -12,7 +12,8 @@ from math import ceil, sqrt
 import numpy as np
 
 SEED = 0
-LEARNING_RATE = 1e-3  # the other parameters of Adam are everybody's default: 0.9, 0.999, 1e-8
+LEARNING_RATE = 1e-3
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8  # everybody's defaults of Adam
 SAMPLE_ROWS = 2048
 
 # A rough machine, for nothing but a sensible length of an epoch.

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from .problem import LEARNING_RATE, Problem
-
-BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+from .problem import BETA1, BETA2, EPS, LEARNING_RATE, Problem
 
 
 def activations(parameters: list[np.ndarray], x: np.ndarray) -> list[np.ndarray]:

@@ -5,9 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .problem import LEARNING_RATE, Problem
+from .problem import BETA1, BETA2, EPS, LEARNING_RATE, Problem
 
-BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 EACH_BATCH = "rows gathered for each batch"
 ONCE = "rows gathered once an epoch"
 NO_GUARDS = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}  # shapes never change

@@ -86,7 +86,7 @@ static void FBP_K(transpose)(const void *w, int64_t ld, int64_t i0, int64_t i1, 
 {
     enum { STRIP = FBP_K(PANEL) < 16 ? FBP_K(PANEL) : 16 };
     for (int64_t i = i0, end; i < i1; i = end) {
-        const int64_t panel = i / FBP_K(PANEL) *FBP_K(PANEL);
+        const int64_t panel = i - i % FBP_K(PANEL);
         const int64_t strip_end = i / STRIP * STRIP + STRIP;
         end = strip_end < i1 ? strip_end : i1;
         const int64_t ld_panel = FBP_K(panel_ld)(n_in - panel);

@@ -22,9 +22,9 @@ static FBP_INLINE vec_f64 vx_sqrt_f64(vec_f64 a)
     return (vec_f64)_mm512_sqrt_pd((__m512d)a);
 }
 
-/* By a table of 14 bits, one step of Goldschmidt's iteration and a last correction: the result is
- * that of the instruction for every float32: tests/kernels/test_sqrt.py tries them all. Squares and residuals of numbers below 2^-96
- * would underflow: those are scaled. */
+/* By a table of 14 bits, one step of Goldschmidt's iteration and a last correction. The result is
+ * that of the instruction for every float32 (tests/kernels/test_sqrt.py tries them all). Squares
+ * and residuals of numbers below 2^-96 would underflow: those are scaled. */
 static FBP_INLINE vec_f32 vx_sqrt_undivided_f32(vec_f32 a)
 {
     const __m512 half = _mm512_set1_ps(0.5f);
