@@ -24,16 +24,21 @@ DEBUG = os.environ.get("FASTBP_DEBUG") == "1"
 WERROR = os.environ.get("FASTBP_WERROR") == "1"
 NO_OPENMP = os.environ.get("FASTBP_NO_OPENMP") == "1"
 
-C_SOURCES = ["src_c/plan.c", "src_c/runtime.c", "src_c/dispatch.c", "src_c/isa/generic.c"]
+C_SOURCES = ["src_c/plan.c", "src_c/runtime.c", "src_c/dispatch.c", "src_c/bf16.c"]
+C_SOURCES += ["src_c/isa/generic.c"]
 INCLUDE_DIRS = ["src_c/include"]
 HEADERS = sorted(str(path) for path in Path("src_c").rglob("*.h"))
 
 AVX2 = ["-mavx2", "-mfma"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
-# source, macro that tells dispatch.c of it, flags; left out where the compiler cannot build it
+AVX512_BF16 = [*AVX512, "-mavx512bf16"]
+AMX = [*AVX512_BF16, "-mamx-tile", "-mamx-bf16"]
+# source, macro that tells the others of it, flags; left out where the compiler cannot build it
 ISAS = [
     ("src_c/isa/avx2.c", "FBP_HAVE_AVX2", AVX2),
     ("src_c/isa/avx512.c", "FBP_HAVE_AVX512", AVX512),
+    ("src_c/isa/avx512_bf16.c", "FBP_HAVE_AVX512_BF16", AVX512_BF16),
+    ("src_c/isa/amx.c", "FBP_HAVE_AMX", AMX),
 ]
 PROBE = "int fbp_probe;\n"
 X86_64_PROBE = f"#ifndef __x86_64__\n#error another architecture\n#endif\n{PROBE}"

@@ -1,6 +1,6 @@
 """What Cython needs of src_c/include/fastbp/fastbp.h, which documents it."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 
 cdef extern from "fastbp/fastbp.h" nogil:
@@ -17,6 +17,7 @@ cdef extern from "fastbp/fastbp.h" nogil:
         FBP_N_OPTIMIZERS
         FBP_N_DTYPES
 
+    int fbp_keeps_slope(int activation)
     const char *fbp_activation_name(int code)
     const char *fbp_loss_name(int code)
     const char *fbp_optimizer_name(int code)
@@ -29,6 +30,7 @@ cdef extern from "fastbp/fastbp.h" nogil:
         int64_t p_w, p_b
         int64_t ld
         size_t w_panels, wt_panels, dz_panels
+        size_t x_left_t, dz_right, w_right, wt_right
         size_t a, slope, dz
         size_t x_rows, dz_rows
 
@@ -42,11 +44,16 @@ cdef extern from "fastbp/fastbp.h" nogil:
         int n_slabs
         size_t slabs, slab_size, slab_loss
         int64_t n_norms
+        bint bf16
+        int64_t steps
+        size_t left[2]
+        int64_t left_stride
         size_t size
 
     int fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
-                      int64_t block, int64_t panel, int n_slabs)
-    int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch)
+                      int64_t block, int64_t panel, int n_slabs, int bf16)
+    int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch,
+                           int bf16)
     int fbp_plan_slabs(const fbp_layer *layers, int n_layers, int64_t batch)
 
     ctypedef struct fbp_samples:
@@ -110,13 +117,39 @@ cdef extern from "fastbp/fastbp.h" nogil:
                      void *panels) noexcept nogil
         void (*transpose)(const void *w, int64_t ld, int64_t i0, int64_t i1, int64_t j0,
                           int64_t j1, int64_t n_in, int64_t n_out, void *panels) noexcept nogil
-        void (*activate)(int activation, double alpha, int64_t n, const void *z, void *a,
-                         void *slope) noexcept nogil
-        void (*times_slope)(int activation, double alpha, int64_t n, const void *a,
-                            const void *slope, void *dz) noexcept nogil
+        void (*activate)(int activation, double alpha, int64_t n_rows, int64_t n, int64_t ld,
+                         const void *z, void *a, void *slope) noexcept nogil
+        void (*times_slope)(int activation, double alpha, int64_t n_rows, int64_t n, int64_t ld,
+                            const void *a, const void *slope, void *dz) noexcept nogil
         void (*outer)(const void *x, int64_t n_in, const void *dz, int64_t n_out,
                       void *out) noexcept nogil
         double (*fma_rate)(double seconds) noexcept nogil
+
+    enum:
+        FBP_BF16_UNIT
+        FBP_BF16_TILE
+        FBP_BF16_LEFT
+        FBP_BF16_LEFT_T
+        FBP_BF16_RIGHT
+        FBP_BF16_RIGHT_T
+
+    ctypedef struct fbp_bf16_source:
+        const void **rows
+        const void *data
+        int64_t ld
+
+    ctypedef struct fbp_bf16:
+        const char *name
+        void (*begin)() noexcept nogil
+        void (*end)() noexcept nogil
+        void (*pack)(int form, const fbp_bf16_source *source, int64_t r0, int64_t r1, int64_t c0,
+                     int64_t c1, uint16_t *out, int64_t stride) noexcept nogil
+        void (*product)(const uint16_t *a, int64_t a_stride, int64_t m, const uint16_t *b,
+                        int64_t b_stride, int64_t n, int64_t steps, const void *init,
+                        int accumulate, void *c, int64_t ld) noexcept nogil
+
+    const fbp_bf16 *fbp_bf16_at(int i)
+    int fbp_bf16_supported(const fbp_bf16 *table)
 
     ctypedef struct fbp_isa:
         const char *name

@@ -28,6 +28,9 @@ def get_isa() -> str:
 def use_isa(name: str | None) -> None:
     """Choose a kernel table; None takes ``FASTBP_ISA`` or else the best. ValueError otherwise."""
 
+def bf16_isas() -> tuple[str, ...]:
+    """Names of the kinds of bf16 products that this machine can run, fastest first."""
+
 def build_info() -> dict[str, Any]:
     """``compiler`` (str) and ``openmp`` (int: the _OPENMP date, 0 in a serial build)."""
 
@@ -122,6 +125,7 @@ class Epoch:
         eps: float = 0.0,
         l2: float = 0.0,
         clip_norm: float = 0.0,
+        bf16: str = "",
     ) -> None:
         """Prepare an epoch.
 
@@ -129,7 +133,8 @@ class Epoch:
         summed gradient is multiplied by (1 / total weight). ``first_step`` is the 1-based number of
         the first update (Adam's t). ``l2`` adds ``l2 * w`` to the summed gradient of the weights
         (not the biases); ``clip_norm`` > 0 scales the scaled gradient down to that norm, before
-        ``weight_decay`` and ``l2`` are added.
+        ``weight_decay`` and ``l2`` are added. ``bf16``: one of `bf16_isas`, whose products are
+        taken (float32 only).
         """
 
     def run(self, seconds: float) -> bool:

@@ -21,10 +21,11 @@ from libc.string cimport memcpy, memset
 from fastbp._c cimport *
 from fastbp._epoch cimport epoch_worker
 from fastbp._pass cimport (
-    GRADIENT_OF_ROWS, LOSSES_OF_ROWS, PREDICT, PREDICT_LINK, Pass, RowsTask, Worker, copy_weights,
-    point_rows, rows_worker, share,
+    GRADIENT_OF_ROWS, LOSSES_OF_ROWS, PREDICT, PREDICT_LINK, Pass, RowsTask, Worker, point_rows,
+    rows_worker, share,
 )
 from fastbp._step cimport EpochState
+from fastbp._weights cimport copy_weights
 
 
 cdef extern from "<stdlib.h>" nogil:
@@ -85,6 +86,26 @@ def use_isa(name):
     chosen = name or os.environ.get("FASTBP_ISA") or isas()[0]
     find_isa(chosen)
     _isa = chosen
+
+
+cdef const fbp_bf16 *find_bf16(str name) except NULL:
+    """The products of bf16 of that name."""
+    cdef int i = 0
+    while fbp_bf16_at(i) != NULL:
+        if fbp_bf16_at(i).name.decode() == name and fbp_bf16_supported(fbp_bf16_at(i)):
+            return fbp_bf16_at(i)
+        i += 1
+    raise ValueError(f"bf16 must be one of {bf16_isas()} on this machine, got {name!r}")
+
+
+def bf16_isas():
+    names = []
+    cdef int i = 0
+    while fbp_bf16_at(i) != NULL:
+        if fbp_bf16_supported(fbp_bf16_at(i)):
+            names.append(fbp_bf16_at(i).name.decode())
+        i += 1
+    return tuple(names)
 
 
 def build_info():
@@ -260,7 +281,7 @@ cdef class Arena:
     cdef char *memory
     cdef const fbp_kernels *kernels
 
-    def __cinit__(self, Network network, int64_t block, int n_slabs):
+    def __cinit__(self, Network network, int64_t block, int n_slabs, bint bf16=False):
         cdef int l
         cdef size_t size = network.n_layers * sizeof(fbp_layer)
         self.kernels = kernels_of("", network.itemsize)
@@ -269,7 +290,7 @@ cdef class Arena:
             raise MemoryError()
         memcpy(self.layers, network.layers, size)
         if fbp_plan_make(&self.plan, self.layers, network.n_layers, network.itemsize, block,
-                         self.kernels.panel, n_slabs) != FBP_OK:
+                         self.kernels.panel, n_slabs, bf16) != FBP_OK:
             raise OverflowError("the network is too large for this machine's address space")
         self.memory = arena_memory(self.plan.size)
         if self.memory == NULL:
@@ -318,7 +339,7 @@ cdef class Network:
             self.layers[l].n_out = widths[l + 1]
             self.layers[l].activation = activations[l]
             self.layers[l].alpha = alphas[l]
-        if fbp_plan_make(&plan, self.layers, self.n_layers, itemsize, 1, 1, 0) != FBP_OK:
+        if fbp_plan_make(&plan, self.layers, self.n_layers, itemsize, 1, 1, 0, 0) != FBP_OK:
             raise OverflowError("the network has more parameters than this machine can address")
         self.n_parameters = plan.n_parameters
 
@@ -328,8 +349,8 @@ cdef class Network:
     def offsets(self):
         return [(self.layers[l].p_w, self.layers[l].p_b) for l in range(self.n_layers)]
 
-    cdef int64_t block_for(self, int64_t batch) noexcept:
-        return fbp_plan_block(self.layers, self.n_layers, self.itemsize, batch)
+    cdef int64_t block_for(self, int64_t batch, bint bf16=False) noexcept:
+        return fbp_plan_block(self.layers, self.n_layers, self.itemsize, batch, bf16)
 
     cdef int team_for(self, double flop_per_weight, int barriers) noexcept:
         """Threads that pay for so much work with so many barriers in it."""
@@ -338,16 +359,16 @@ cdef class Network:
             worth = flop_per_weight * <double>self.n_parameters / (_thread_grain * barriers)
         return <int>max(1.0, min(worth, <double>_num_threads))
 
-    cdef Arena take(self, int64_t block, int n_slabs):
+    cdef Arena take(self, int64_t block, int n_slabs, bint bf16=False):
         """An arena from the pool that is large enough, or a new one."""
         cdef Arena arena
         cdef const fbp_kernels *kernels = kernels_of("", self.itemsize)
         for arena in self.pool:
             if (arena.kernels == kernels and arena.plan.block >= block
-                    and arena.plan.n_slabs >= n_slabs):
+                    and arena.plan.n_slabs >= n_slabs and arena.plan.bf16 == bf16):
                 self.pool.remove(arena)
                 return arena
-        return Arena(self, block, n_slabs)
+        return Arena(self, block, n_slabs, bf16)
 
     cdef int give_back(self, Arena arena) except -1:
         self.pool.append(arena)
@@ -360,6 +381,7 @@ cdef class Network:
         """A pass that keeps no copy of w transposed."""
         cdef Pass t
         t.kernels = arena.kernels
+        t.bf16 = NULL
         t.plan = &arena.plan
         t.layers = arena.layers
         t.arena = arena.memory
@@ -421,7 +443,7 @@ cdef class Epoch:
                   int64_t batch_size, rates, scales, int64_t first_step, *, int optimizer,
                   bint nesterov=False, double weight_decay=0.0, double decoupled_decay=0.0,
                   double beta1=0.0, double beta2=0.0, double eps=0.0, double l2=0.0,
-                  double clip_norm=0.0):
+                  double clip_norm=0.0, str bf16=""):
         cdef EpochState *e = &self.state
         cdef Buffer p = readable(parameters) if optimizer < 0 else writable(parameters)
         cdef Buffer g = writable(gradient), mb = writable(m), vb = writable(v)
@@ -437,18 +459,19 @@ cdef class Epoch:
         e.update.kind, e.update.nesterov = optimizer, nesterov
         e.update.weight_decay, e.update.decoupled_decay = weight_decay, decoupled_decay
         e.update.beta1, e.update.beta2, e.update.eps = beta1, beta2, eps
-        self.plan(p, min(batch_size, e.n))
+        self.plan(p, min(batch_size, e.n), find_bf16(bf16) if bf16 else NULL)
 
-    cdef int plan(self, Buffer parameters, int64_t batch) except -1:
+    cdef int plan(self, Buffer parameters, int64_t batch, const fbp_bf16 *bf16) except -1:
         """How to share a batch (_epoch.pxd), on how many threads, and an arena for it."""
         cdef EpochState *e = &self.state
         cdef Network network = self.network
-        cdef int slabs = fbp_plan_slabs(network.layers, network.n_layers, batch)
+        cdef bint half = bf16 != NULL
+        cdef int slabs = 1 if half else fbp_plan_slabs(network.layers, network.n_layers, batch)
         cdef int64_t rows_of_thread
         e.n_slabs = slabs if slabs > 1 else 0
-        e.few_samples = slabs == 1 and batch <= FBP_FEW_SAMPLES
+        e.few_samples = slabs == 1 and batch <= FBP_FEW_SAMPLES and not half
         e.block = (min(batch, slabs * <int64_t>BLOCK_OF_SLAB) if slabs > 1
-                   else network.block_for(batch))
+                   else network.block_for(batch, half))
         # three products of a multiplication and an addition for every weight and row
         self.threads = network.team_for(
             6.0 * <double>e.block + (UPDATE if e.update.kind >= 0 else 0),
@@ -456,12 +479,13 @@ cdef class Epoch:
         if slabs > 1:
             self.threads = min(self.threads, slabs)
         self.arena = network.take(self.threads * <int64_t>FBP_SUM_ROWS if slabs > 1 else e.block,
-                                  e.n_slabs)
+                                  e.n_slabs, half)
         rows_of_thread = batch if e.few_samples else batch // self.threads
         e.run = network.start(
             self.arena, parameters, self.samples,
             rows_of_thread >= (PANELS_MIN_ROWS if e.update.kind >= 0 else PANELS_ONCE_MIN_ROWS))
         e.run.wt_in_panels = not e.few_samples
+        e.run.bf16 = bf16
         return 0
 
     @property

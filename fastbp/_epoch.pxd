@@ -19,9 +19,11 @@ the same barriers in each.
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
+from fastbp._bf16 cimport bf16_backward, bf16_forward
 from fastbp._c cimport *
 from fastbp._pass cimport *
 from fastbp._step cimport *
+from fastbp._weights cimport copy_weights
 
 
 cdef enum:
@@ -31,15 +33,21 @@ cdef enum:
 cdef inline int block_rows(EpochState *e, int64_t row0, int64_t n, int tid,
                            int team) noexcept nogil:
     """Forward, loss and backward of this thread's share of a block; 1 if the losses are finite."""
-    cdef int unit = e.run.kernels.tile_rows
+    cdef bint bf16 = e.run.bf16 != NULL
+    cdef int unit = FBP_BF16_UNIT if bf16 else e.run.kernels.tile_rows
     cdef int64_t at = share(n, unit, tid, team), end = share(n, unit, tid + 1, team)
     cdef int finite
     if at == end:
         return 1
-    forward(&e.run, row0 + at, at, end - at, True)
-    finite = losses(&e.run, row0 + at, at, end - at)
-    backward(&e.run, at, end - at)
-    pack_dz(e, at, end, n)
+    if bf16:
+        bf16_forward(&e.run, row0 + at, at, end - at)
+        finite = losses(&e.run, row0 + at, at, end - at)
+        bf16_backward(&e.run, at, end - at)
+    else:
+        forward(&e.run, row0 + at, at, end - at, True)
+        finite = losses(&e.run, row0 + at, at, end - at)
+        backward(&e.run, at, end - at)
+        pack_dz(e, at, end, n)
     return finite
 
 
@@ -167,7 +175,11 @@ cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
 
 cdef inline void epoch_worker(void *task, int tid, int team) noexcept nogil:
     cdef EpochState *e = <EpochState *>task
+    if e.run.bf16 != NULL:
+        e.run.bf16.begin()
     copy_weights(&e.run, tid, team)
     fbp_barrier_wait(&e.barrier, team)
     while e.cursor < e.n and not (e.stop or e.bad_parameters) and epoch_block(e, tid, team):
         pass
+    if e.run.bf16 != NULL:
+        e.run.bf16.end()

@@ -4,11 +4,11 @@ Nothing is validated: shapes, dtypes and contiguity are the caller's to get righ
 float32 or float64, C-contiguous, of one dtype per call.
 """
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t, uint16_t
 from libc.stdlib cimport free, malloc
 
 from fastbp._c cimport *
-from fastbp._engine cimport kernels_of
+from fastbp._engine cimport find_bf16, kernels_of
 
 ctypedef fused real:
     float
@@ -50,14 +50,15 @@ cdef fbp_operand operand_of(const real[:, ::1] matrix, const real[::1] panels):
 
 def activate(str isa, int code, double alpha, const real[::1] z, real[::1] a, real[::1] slope=None):
     """a = sigma(z) and, if wanted, slope = sigma'(z)."""
-    kernels_of(isa, sizeof(real)).activate(code, alpha, z.shape[0], &z[0], &a[0],
+    kernels_of(isa, sizeof(real)).activate(code, alpha, 1, z.shape[0], z.shape[0], &z[0], &a[0],
                                            &slope[0] if slope is not None else NULL)
 
 
 def times_slope(str isa, int code, double alpha, const real[::1] a, const real[::1] slope,
                 real[::1] dz):
     """dz *= sigma'(z), from a or slope."""
-    kernels_of(isa, sizeof(real)).times_slope(code, alpha, dz.shape[0], &a[0], &slope[0], &dz[0])
+    kernels_of(isa, sizeof(real)).times_slope(code, alpha, 1, dz.shape[0], dz.shape[0], &a[0],
+                                              &slope[0], &dz[0])
 
 
 def loss(str isa, int code, const double[::1] parameters, const real[:, ::1] a, y, weight,
@@ -180,6 +181,45 @@ def dense_backward_db(str isa, const real[:, ::1] dz, real[::1] db, bint accumul
     """db (+)= sum of dz's rows."""
     kernels_of(isa, sizeof(real)).dense_bwd_db(&dz[0, 0], dz.shape[1], dz.shape[0], dz.shape[1],
                                                accumulate, &db[0])
+
+
+cdef uint16_t[::1] nan_tiles(int64_t n):
+    """Memory for tiles, all NaN, so that what is not written is seen."""
+    return memoryview(bytearray(b"\xff" * (2 * n * FBP_BF16_TILE))).cast("H")
+
+
+cdef uint16_t[::1] bf16_operand(const fbp_bf16 *k, int form, const float[:, ::1] matrix,
+                                uint16_t[::1] tiles, int64_t stride, int64_t cut):
+    """The matrix in a form, by two calls: rows up to and from `cut`."""
+    cdef fbp_bf16_source source
+    cdef int64_t begin, end
+    source.rows, source.ld = NULL, matrix.shape[1]
+    for begin, end in ((0, cut), (cut, matrix.shape[0])):
+        if begin < end:
+            source.data = &matrix[begin, 0]
+            k.pack(form, &source, begin, end, 0, matrix.shape[1], &tiles[0], stride)
+    return tiles
+
+
+def bf16_product(str name, const float[:, ::1] a, const float[:, ::1] b, float[:, ::1] c,
+                 const float[::1] init=None, *, bint a_transposed=False, bint b_transposed=False,
+                 bint accumulate=False, Py_ssize_t cut=0):
+    """c (+)= init + a b with factors rounded to bf16, or with those of which a and b are the
+    transposed; these are packed in two parts, cut at a row."""
+    cdef const fbp_bf16 *k = find_bf16(name)
+    cdef int64_t unit = FBP_BF16_UNIT, m = c.shape[0], n = c.shape[1]
+    cdef int64_t depth = a.shape[0] if a_transposed else a.shape[1]
+    cdef int64_t steps = (depth + unit - 1) // unit
+    cdef uint16_t[::1] left = bf16_operand(
+        k, FBP_BF16_LEFT_T if a_transposed else FBP_BF16_LEFT, a,
+        nan_tiles((m + unit - 1) // unit * steps * 2), steps, cut)
+    cdef uint16_t[::1] right = bf16_operand(
+        k, FBP_BF16_RIGHT_T if b_transposed else FBP_BF16_RIGHT, b,
+        nan_tiles((n + unit - 1) // unit * steps * 2), steps, cut)
+    k.begin()
+    k.product(&left[0], steps, m, &right[0], steps, n, steps,
+              &init[0] if init is not None else NULL, accumulate, &c[0, 0], n)
+    k.end()
 
 
 def fma_ceiling(str isa, str dtype, double seconds):

@@ -10,12 +10,9 @@ from fastbp._c cimport *
 ctypedef void (*Worker)(void *task, int tid, int team) noexcept nogil
 
 
-cdef enum:
-    ROWS_OF_W = 16  # where threads may part the rows of w: whole cache lines of w transposed
-
-
 cdef struct Pass:
     const fbp_kernels *kernels
+    const fbp_bf16 *bf16  # of the products, if they are of bf16
     const fbp_plan *plan
     const fbp_layer *layers
     char *arena
@@ -142,7 +139,7 @@ cdef inline int losses(const Pass *t, int64_t row0, int64_t at, int64_t n) noexc
 cdef inline void output_dz(const Pass *t, int64_t at, int64_t n) noexcept nogil:
     """From dl/da of the last layer to its dz."""
     cdef const fbp_layer *last = &t.layers[t.plan.n_layers - 1]
-    t.kernels.times_slope(last.activation, last.alpha, n * last.ld,
+    t.kernels.times_slope(last.activation, last.alpha, n, last.n_out, last.ld,
                           row_of(t, last.a, last.ld, at), row_of(t, last.slope, last.ld, at),
                           row_of(t, last.dz, last.ld, at))
 
@@ -184,25 +181,6 @@ cdef inline void transpose_dz(const Pass *t, int l, int64_t n, int64_t j0,
     if l > 0 and n > 1:
         t.kernels.transpose(t.arena + layer.dz + <size_t>j0 * t.plan.itemsize, layer.ld, 0, n, j0,
                             j1, n, layer.n_out, t.arena + layer.dz_panels)
-
-
-cdef inline void copy_rows_of_w(const Pass *t, int l, int64_t i0, int64_t i1) noexcept nogil:
-    """Bring rows i0 .. i1 of a layer's w into its copies in panels."""
-    cdef const fbp_layer *layer = &t.layers[l]
-    cdef const char *w = weights_of(t, l) + <size_t>(i0 * layer.n_out) * t.plan.itemsize
-    if t.w_in_panels and wide(t, l):
-        t.kernels.pack(w, layer.n_out, i0, i1, layer.n_in, layer.n_out, t.arena + layer.w_panels)
-    if t.wt_in_panels and l > 0:
-        t.kernels.transpose(w, layer.n_out, i0, i1, 0, layer.n_out, layer.n_in, layer.n_out,
-                            t.arena + layer.wt_panels)
-
-
-cdef inline void copy_weights(const Pass *t, int tid, int team) noexcept nogil:
-    """This thread's share of the copies of all w."""
-    cdef int l
-    for l in range(t.plan.n_layers):
-        copy_rows_of_w(t, l, share(t.layers[l].n_in, ROWS_OF_W, tid, team),
-                       share(t.layers[l].n_in, ROWS_OF_W, tid + 1, team))
 
 
 cdef enum RowResult:

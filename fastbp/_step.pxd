@@ -7,12 +7,15 @@ the same barriers in each.
 from libc.math cimport sqrt
 from libc.stdint cimport int64_t
 
+from fastbp._bf16 cimport bf16_dw
 from fastbp._c cimport *
 from fastbp._pass cimport *
+from fastbp._weights cimport copy_rows_of_w, rows_of_w
 
 
 cdef enum:
     CHUNK_BYTES = 3 << 16
+    BF16_CHUNK_BYTES = 1 << 20  # its products are so fast that the other operand is what is moved
     OUTER = 1 << 14  # weights from which on the gradient of one sample is better not written
     CHUNK_ROWS = 48  # or a multiple: whole tiles and whole cache lines of the transposed copy
 
@@ -102,6 +105,8 @@ cdef inline void update_rows(EpochState *e, int l, int64_t batch, const fbp_upda
 cdef inline int64_t chunk_of(const EpochState *e, const fbp_layer *layer) noexcept nogil:
     """Rows of dw whose samples share the L1 cache, and that are still in L2 for the update."""
     cdef int64_t row = layer.n_out * <int64_t>e.run.plan.itemsize
+    if e.run.bf16 != NULL:
+        return max(BF16_CHUNK_BYTES // row // FBP_BF16_UNIT, <int64_t>1) * FBP_BF16_UNIT
     return max(CHUNK_BYTES // row // CHUNK_ROWS, <int64_t>1) * CHUNK_ROWS
 
 
@@ -161,12 +166,14 @@ cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t n, bint
     With few samples, also its share of dz of the layer below, from w before the update.
     """
     cdef const fbp_layer *layer = &e.run.layers[l]
-    cdef int64_t i = share(layer.n_in, ROWS_OF_W, tid, team)
-    cdef int64_t end = share(layer.n_in, ROWS_OF_W, tid + 1, team)
+    cdef int64_t unit = rows_of_w(&e.run)
+    cdef int64_t i = share(layer.n_in, unit, tid, team)
+    cdef int64_t end = share(layer.n_in, unit, tid + 1, team)
     cdef int64_t chunk = chunk_of(e, layer), next_i
     # A gradient that is used at once and not wanted otherwise goes to one place, chunk after chunk.
     cdef bint reuse = first and u != NULL
-    cdef bint outer = reuse and n == 1 and e.n_slabs == 0 and layer.n_in * layer.n_out >= OUTER
+    cdef bint outer = (reuse and n == 1 and e.n_slabs == 0 and e.run.bf16 == NULL
+                       and layer.n_in * layer.n_out >= OUTER)
     cdef char *dw = gradient_at(e, layer.p_w + i * layer.n_out)
     bias_gradient(e, l, n, first, tid, team)
     if u != NULL:
@@ -177,6 +184,8 @@ cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t n, bint
             few_samples_below(e, l, n, i, next_i)
         if e.n_slabs > 0:
             add_slabs(e, layer.p_w + i * layer.n_out, (next_i - i) * layer.n_out, dw)
+        elif e.run.bf16 != NULL:
+            bf16_dw(&e.run, l, n, i, next_i, first, dw)
         elif not outer:
             e.run.kernels.dense_bwd_dw(x_rows(&e.run, l), n, i, next_i, dz_operand(e, l),
                                        layer.n_out, not first, dw)
@@ -208,11 +217,11 @@ cdef inline void clipped_update(EpochState *e, int64_t batch, int tid, int team)
     cdef fbp_update u = update_of(e, batch, clipping(e, batch, tid, team))
     cdef int l
     cdef const fbp_layer *layer
-    cdef int64_t i0, i1
+    cdef int64_t unit = rows_of_w(&e.run), i0, i1
     for l in range(e.run.plan.n_layers):
         layer = &e.run.layers[l]
-        i0 = share(layer.n_in, ROWS_OF_W, tid, team)
-        i1 = share(layer.n_in, ROWS_OF_W, tid + 1, team)
+        i0 = share(layer.n_in, unit, tid, team)
+        i1 = share(layer.n_in, unit, tid + 1, team)
         update_biases(e, l, &u, tid, team)
         update_rows(e, l, batch, &u, i0, i1, gradient_at(e, layer.p_w + i0 * layer.n_out))
 

@@ -79,6 +79,7 @@ class Trainer:
     samples: Samples
     batch_size: int
     l2: float
+    bf16: str  # which products of bf16; "": none
 
     def run_epoch(
         self, number: int, order: npt.NDArray[np.int64] | None, on_progress: Callable[[float], Any]
@@ -126,5 +127,6 @@ class Trainer:
             scales,
             state.steps + 1,
             l2=self.l2,
+            bf16=self.bf16,
             **state.optimizer.engine_settings(),
         )

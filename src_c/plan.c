@@ -52,30 +52,57 @@ static void take_parameters(fbp_plan *plan, fbp_layer *layer, enum fbp_status *s
     plan->n_parameters = layer->p_b + layer->n_out;
 }
 
+/* Operands of products of bf16, in whole tiles */
+static void take_bf16(const fbp_plan *plan, fbp_layer *layer, int first, int64_t *used,
+                      enum fbp_status *status)
+{
+    enum { BYTES = sizeof(uint16_t) };
+    const int64_t rows = plan->bf16 ? round_up(plan->block, FBP_BF16_UNIT) : 0;
+    const int64_t n_in = round_up(layer->n_in, FBP_BF16_UNIT);
+    const int64_t n_out = round_up(layer->n_out, FBP_BF16_UNIT);
+    const int64_t weights = plan->bf16 ? n_in : 0;
+    layer->x_left_t = take(used, rows, n_in * BYTES, status);
+    layer->dz_right = take(used, rows, n_out * BYTES, status);
+    layer->w_right = take(used, weights, n_out * BYTES, status);
+    layer->wt_right = take(used, first ? 0 : weights, n_out * BYTES, status);
+}
+
 static void take_arena(const fbp_plan *plan, fbp_layer *layer, int first, int last, int64_t *used,
                        enum fbp_status *status)
 {
     const int64_t item = (int64_t)plan->itemsize, block = plan->block;
+    const int bf16 = plan->bf16;
     const int64_t pointer = sizeof(void *);
     layer->ld = leading_dimension(layer->n_out, plan->itemsize, last);
     layer->a = take(used, block, layer->ld * item, status);
     layer->dz = take(used, block, layer->ld * item, status);
     layer->slope =
         take(used, fbp_keeps_slope(layer->activation) ? block : 0, layer->ld * item, status);
-    const int wide = layer->n_out > plan->panel;
+    const int wide = layer->n_out > plan->panel && !bf16;
     layer->w_panels = take(used, wide ? layer->n_in : 0, panels_width(layer->n_out) * item, status);
     layer->wt_panels =
-        take(used, first ? 0 : layer->n_out, panels_width(layer->n_in) * item, status);
+        take(used, first || bf16 ? 0 : layer->n_out, panels_width(layer->n_in) * item, status);
     const int64_t few = block < FBP_FEW_SAMPLES ? block : FBP_FEW_SAMPLES;
     const int64_t dzt = layer->n_out * panels_width(few);
     const int64_t dz = wide ? panels_width(layer->n_out) * block : 0;
-    layer->dz_panels = take(used, dz > dzt ? dz : dzt, item, status);
+    layer->dz_panels = take(used, bf16 ? 0 : dz > dzt ? dz : dzt, item, status);
+    take_bf16(plan, layer, first, used, status);
     layer->x_rows = take(used, block, pointer, status);
     layer->dz_rows = take(used, block, pointer, status);
 }
 
+/* Columns of the widest x or dz, filled up to whole tiles */
+static int64_t widest(const fbp_layer *layers, int n_layers)
+{
+    int64_t n = layers[0].n_in;
+    for (int l = 0; l < n_layers; l++) {
+        n = n < layers[l].n_out ? layers[l].n_out : n;
+    }
+    return round_up(n, FBP_BF16_UNIT);
+}
+
 enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
-                              int64_t block, int64_t panel, int n_slabs)
+                              int64_t block, int64_t panel, int n_slabs, int bf16)
 {
     enum fbp_status status = FBP_OK;
     int64_t used = 0;
@@ -83,7 +110,9 @@ enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, s
                        .itemsize = itemsize,
                        .block = block,
                        .panel = panel,
-                       .n_slabs = n_slabs};
+                       .n_slabs = n_slabs,
+                       .bf16 = bf16,
+                       .steps = (block + FBP_BF16_UNIT - 1) / FBP_BF16_UNIT};
     for (int l = 0; l < n_layers && status == FBP_OK; l++) {
         take_parameters(plan, &layers[l], &status);
     }
@@ -98,19 +127,25 @@ enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, s
     plan->slab_loss = take(&used, n_slabs, sizeof(double), &status);
     plan->n_norms = (plan->n_parameters + FBP_NORM_CHUNK - 1) / FBP_NORM_CHUNK;
     plan->norms = take(&used, plan->n_norms, sizeof(double), &status);
+    plan->left_stride = widest(layers, n_layers) / FBP_BF16_UNIT;
+    for (int i = 0; i < 2; i++) {
+        plan->left[i] = take(&used, bf16 ? plan->steps * plan->left_stride : 0,
+                             2 * FBP_BF16_TILE * (int64_t)sizeof(uint16_t), &status);
+    }
     plan->size = (size_t)used;
     return status;
 }
 
-int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch)
+int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch,
+                       int bf16)
 {
-    enum { TARGET_BYTES = 1 << 20, FEWEST = 192, UNIT = 48 };
+    enum { TARGET_BYTES = 1 << 20, FEWEST = 192, UNIT = 48, BF16 = 1024 };
     int64_t row = layers[0].n_in;
     for (int l = 0; l < n_layers; l++) {
         row += 2 * layers[l].n_out;
     }
     int64_t block = TARGET_BYTES / (int64_t)itemsize / row / UNIT * UNIT;
-    block = block < FEWEST ? FEWEST : block;
+    block = bf16 ? BF16 : block < FEWEST ? FEWEST : block;
     return batch < block ? batch : block;
 }
 

@@ -201,10 +201,10 @@ static void FBP_K(activate_rows)(int activation, double alpha, int64_t n_rows, i
     }
 }
 
-static void FBP_K(activate)(int activation, double alpha, int64_t n, const void *z, void *a,
-                            void *slope)
+static void FBP_K(activate)(int activation, double alpha, int64_t n_rows, int64_t n, int64_t ld,
+                            const void *z, void *a, void *slope)
 {
-    FBP_K(activate_rows)(activation, alpha, 1, n, n, z, a, slope);
+    FBP_K(activate_rows)(activation, alpha, n_rows, n, ld, z, a, slope);
 }
 
 /* dz *= slope */
@@ -260,8 +260,8 @@ static void FBP_K(times_slope_rows)(int activation, double alpha, int64_t n_rows
     }
 }
 
-static void FBP_K(times_slope)(int activation, double alpha, int64_t n, const void *a,
-                               const void *slope, void *dz)
+static void FBP_K(times_slope)(int activation, double alpha, int64_t n_rows, int64_t n, int64_t ld,
+                               const void *a, const void *slope, void *dz)
 {
-    FBP_K(times_slope_rows)(activation, alpha, 1, n, n, a, slope, dz);
+    FBP_K(times_slope_rows)(activation, alpha, n_rows, n, ld, a, slope, dz);
 }

@@ -74,15 +74,25 @@ def build(tmp_path):
     return Build(tmp_path)
 
 
+FLAGS_OF_ISAS = {  # and whose sources may have them
+    "-mavx2": {"avx2", "avx512", "avx512_bf16", "amx"},
+    "-mavx512f": {"avx512", "avx512_bf16", "amx"},
+    "-mavx512bf16": {"avx512_bf16", "amx"},
+    "-mamx-bf16": {"amx"},
+}
+
+
 def test_each_source_has_the_flags_of_its_isa(build):
     assert build.run() == 0, build.output
     for source in (ROOT / "src_c").rglob("*.c"):
         flags = build.flags_of(source.relative_to(ROOT).as_posix())
-        assert ("-mavx2" in flags) == (source.stem in ("avx2", "avx512"))
-        assert ("-mavx512f" in flags) == (source.stem == "avx512")
+        expected = {flag for flag, sources in FLAGS_OF_ISAS.items() if source.stem in sources}
+        assert FLAGS_OF_ISAS.keys() & set(flags) == expected
         assert {"-O3", "-std=c11", "-ffp-contract=off", "-fopenmp"} <= set(flags)
     dispatch = build.flags_of("src_c/dispatch.c")
     assert {"-DFBP_HAVE_AVX2=1", "-DFBP_HAVE_AVX512=1"} <= set(dispatch)
+    bf16 = build.flags_of("src_c/bf16.c")
+    assert {"-DFBP_HAVE_AVX512_BF16=1", "-DFBP_HAVE_AMX=1"} <= set(bf16)
 
 
 def test_objects_are_linked_into_the_engine_alone_and_once(build):

@@ -96,6 +96,8 @@ typedef struct {
     size_t wt_panels; /* w transposed (n_out x n_in) in panels: operand of dx; unused in layer 0 */
     size_t dz_panels; /* dz of a block in panels, or of few samples transposed (n_out x n) */
     size_t a, slope, dz;
+    size_t x_left_t, dz_right; /* bf16: x and dz of a block as operands of dw */
+    size_t w_right, wt_right;  /* and w and its transposed as those of z and dx */
     size_t x_rows;  /* table of row pointers to the layer's input x, one per row of a block */
     size_t dz_rows; /* the same for dz */
 } fbp_layer;
@@ -115,19 +117,24 @@ typedef struct {
     size_t slab_loss;        /* float64 loss of each slab's samples */
     size_t norms;            /* float64 sum of squares of each chunk of FBP_NORM_CHUNK gradients */
     int64_t n_norms;
+    int bf16;       /* products are of bf16: there are no float32 panels */
+    int64_t steps;  /* tiles along the samples of a block */
+    size_t left[2]; /* x and dz of a block as left operands: of one layer, and of the next */
+    int64_t left_stride;
     size_t size; /* bytes in all */
 } fbp_plan;
 
 /* Fill `plan` and the offsets of layers[0 .. n_layers-1], whose n_in, n_out, activation and
- * alpha are given, for kernels whose panels have `panel` columns. FBP_TOO_LARGE when a size does
- * not fit into 62 bits. */
+ * alpha are given, for kernels whose panels have `panel` columns, or for products of bf16.
+ * FBP_TOO_LARGE when a size does not fit into 62 bits. */
 enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
-                              int64_t block, int64_t panel, int n_slabs);
+                              int64_t block, int64_t panel, int n_slabs, int bf16);
 
 /* Rows that go through the network together for batches of `batch`: enough to feed the products,
  * few enough to stay in cache. Depends on the net and the batch alone, so that sums over a block
  * have the same bits at any thread count. */
-int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch);
+int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch,
+                       int bf16);
 
 /* Parts of a minibatch whose gradients are summed apart, each by one thread, and then added in
  * order; 1 where the gradient is so large beside the samples that the adding would not pay. Depends
@@ -237,18 +244,55 @@ typedef struct {
      * (n_out x n_in): of each row its columns j0 .. j1. w is the first of these elements. */
     void (*transpose)(const void *w, int64_t ld, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
                       int64_t n_in, int64_t n_out, void *panels);
-    /* a = sigma(z) and slope = sigma'(z), elementwise on n values. slope may be NULL (not wanted);
-     * a may be z. Any activation may be asked for its slope here. */
-    void (*activate)(int activation, double alpha, int64_t n, const void *z, void *a, void *slope);
-    /* dz *= sigma'(z), elementwise on n values: from a, or from slope where fbp_keeps_slope */
-    void (*times_slope)(int activation, double alpha, int64_t n, const void *a, const void *slope,
-                        void *dz);
+    /* a = sigma(z) and slope = sigma'(z), elementwise on n_rows x n, all with leading dimension ld.
+     * slope may be NULL (not wanted); a may be z. Any activation may be asked for its slope here. */
+    void (*activate)(int activation, double alpha, int64_t n_rows, int64_t n, int64_t ld,
+                     const void *z, void *a, void *slope);
+    /* dz *= sigma'(z), elementwise on as many: from a, or from slope where fbp_keeps_slope */
+    void (*times_slope)(int activation, double alpha, int64_t n_rows, int64_t n, int64_t ld,
+                        const void *a, const void *slope, void *dz);
     /* out[i][j] = x[i] dz[j]: dl/dw of one sample (n_in x n_out) */
     void (*outer)(const void *x, int64_t n_in, const void *dz, int64_t n_out, void *out);
     /* floating-point operations per second of one thread that does nothing but FMAs, measured for
      * about that many seconds */
     double (*fma_rate)(double seconds);
 } fbp_kernels;
+
+/* Products of bf16 matrices, with sums in float32: kernels/bf16.inc.h has the layouts. */
+enum { FBP_BF16_UNIT = 32 };  /* rows, columns and k are filled up to multiples of it */
+enum { FBP_BF16_TILE = 512 }; /* elements of a tile */
+enum fbp_bf16_form { FBP_BF16_LEFT, FBP_BF16_LEFT_T, FBP_BF16_RIGHT, FBP_BF16_RIGHT_T };
+
+/* A float32 matrix: by a table of row pointers, or if that is NULL row-major */
+typedef struct {
+    const void *const *rows;
+    const void *data;
+    int64_t ld;
+} fbp_bf16_source;
+
+typedef struct {
+    const char *name;
+    /* Around this thread's products; passes run in between */
+    void (*begin)(void);
+    void (*end)(void);
+    /* Rows r0 .. r1 and columns c0 .. c1 of a matrix, or of what is to be its transposed, to their
+     * places in a form; r0 and c0 are multiples of FBP_BF16_UNIT, and what follows r1 and c1 up to
+     * the next multiple becomes zero. The source begins at row r0, column 0. stride: tiles along k
+     * of the whole operand. */
+    void (*pack)(int form, const fbp_bf16_source *source, int64_t r0, int64_t r1, int64_t c0,
+                 int64_t c1, uint16_t *out, int64_t stride);
+    /* c (m x n, leading dimension ld) = a b over `steps` tiles of k, a in left form and b in right
+     * form. init (n), if not NULL, is added to every row; `accumulate`: to what c holds (then init
+     * is not looked at). */
+    void (*product)(const uint16_t *a, int64_t a_stride, int64_t m, const uint16_t *b,
+                    int64_t b_stride, int64_t n, int64_t steps, const void *init, int accumulate,
+                    void *c, int64_t ld);
+} fbp_bf16;
+
+/* Tables that were compiled in, fastest first; NULL past the last. */
+const fbp_bf16 *fbp_bf16_at(int i);
+/* 1 if both the CPU and the operating system can run that table; asks the latter to. */
+int fbp_bf16_supported(const fbp_bf16 *table);
 
 /* The tables of one ISA. */
 typedef struct {
