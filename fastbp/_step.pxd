@@ -15,7 +15,7 @@ from fastbp._weights cimport copy_rows_of_w, rows_of_w
 
 cdef enum:
     CHUNK_BYTES = 3 << 16
-    BF16_CHUNK_BYTES = 1 << 20  # its products are so fast that the other operand is what is moved
+    BF16_CHUNK_BYTES = 1 << 19  # its products are so fast that the other operand is what is moved
     OUTER = 1 << 14  # weights from which on the gradient of one sample is better not written
     CHUNK_ROWS = 48  # or a multiple: whole tiles and whole cache lines of the transposed copy
 

@@ -33,6 +33,7 @@ def get_config() -> dict[str, Any]:
         "fastbp": __version__,
         "isa": _engine.get_isa(),
         "isas": _engine.isas(),
+        "bf16": _engine.bf16_isas(),
         "threads": _engine.get_num_threads(),
     } | _engine.build_info()
 
@@ -44,6 +45,7 @@ def show_config() -> None:
     rows = {
         "fastbp": config["fastbp"],
         "kernels": f"{config['isa']} (this machine runs: {', '.join(config['isas'])})",
+        "bf16": ", ".join(config["bf16"]) or "none on this machine",
         "threads": config["threads"],
         "OpenMP": config["openmp"] or serial,
         "compiler": config["compiler"],

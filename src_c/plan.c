@@ -139,7 +139,7 @@ enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, s
 int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch,
                        int bf16)
 {
-    enum { TARGET_BYTES = 1 << 20, FEWEST = 192, UNIT = 48, BF16 = 1024 };
+    enum { TARGET_BYTES = 1 << 20, FEWEST = 192, UNIT = 48, BF16 = 256 };
     int64_t row = layers[0].n_in;
     for (int l = 0; l < n_layers; l++) {
         row += 2 * layers[l].n_out;

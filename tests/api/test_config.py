@@ -33,6 +33,7 @@ def test_show_config(capsys, monkeypatch):
     assert capsys.readouterr().out.splitlines() == [
         f"fastbp    {fastbp.__version__}",
         f"kernels   {_engine.get_isa()} (this machine runs: {isas})",
+        f"bf16      {', '.join(_engine.bf16_isas()) or 'none on this machine'}",
         f"threads   {_engine.get_num_threads()}",
         "OpenMP    201511",
         "compiler  cc 1.0",

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
+from fastbp._engine import bf16_isas
+
 MIB = 1 << 20
 FLOAT32 = 4
 THREADS = 2
@@ -37,6 +39,7 @@ class Case(NamedTuple):
     batch_size: int = 128  # at most 192: never cut into blocks
     slabs: int = 2  # how many gradients a minibatch of a narrow net is summed in; others have none
     shuffle: bool = True
+    precision: str | None = None
 
     @property
     def parameter_bytes(self):
@@ -48,7 +51,8 @@ class Case(NamedTuple):
 
         Every layer's a, slope, dz and dz in panels; its w in panels, and transposed in panels in
         all layers but the first; two tables of pointers to rows. The rows of X converted, their
-        losses, and the slabs. A row is filled up to a panel, and has a cache line more.
+        losses, and the slabs. A row is filled up to a panel, and has a cache line more. Operands
+        in bf16 take less than those in panels.
         """
         rows = max(self.batch_size, THREADS * SUM_ROWS)
         elements = rows * filled_up(self.widths[0]) + self.slabs * self.parameter_bytes // FLOAT32
@@ -88,6 +92,8 @@ CASES = {
         slabs=0,
     ),
 }
+if bf16_isas():
+    CASES["bf16"] = CASES["float32"]._replace(precision="bf16")
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 # Where the peak cannot be reset it is that of the whole process so far (ru_maxrss: also of the
@@ -138,7 +144,8 @@ model = fastbp.Model({case.widths}, loss="softmax_cross_entropy", seed=0)
 kept = {fault}
 # two moments; and clipping needs the whole gradient in memory
 optimizer = fastbp.Adam(clip_norm=1.0)
-model.fit(X, y, epochs=1, batch_size={case.batch_size}, optimizer=optimizer, shuffle={case.shuffle})
+options = {{"shuffle": {case.shuffle}, "precision": {case.precision!r}}}
+model.fit(X, y, epochs=1, batch_size={case.batch_size}, optimizer=optimizer, **options)
 taken = peak() - before
 
 assert model.n_parameters * model.dtype.itemsize == {case.parameter_bytes}
