@@ -48,11 +48,77 @@ static void FBP_K(dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int6
     }
 }
 
-/* m columns of dz_below = sigma'(z below) * (dz w^T), as (w dz^T)^T for few samples. Reads w, dzt, a, slope; writes dz_below. */
+enum { FBP_K(DOT_ROWS) = 4, FBP_K(DOT_VECTORS) = FBP_DOT_LANES / VL };
+
+/* FBP_DOT_LANES columns, of which `left` are there, of n_rows rows of w (a constant) times dz */
+static FBP_INLINE void FBP_K(dot_step)(const int n_rows, const int whole, int64_t left,
+                                       const real *w, int64_t n_out, const real *dz,
+                                       vec (*acc)[FBP_K(DOT_VECTORS)])
+{
+#pragma GCC unroll 8
+    for (int v = 0; v < FBP_K(DOT_VECTORS); v++) {
+        const int64_t rest = left - v * VL;
+        const int lanes = rest <= 0 ? 0 : rest < VL ? (int)rest : VL;
+        const vec d = FBP_K(tile_load)(dz + v * VL, !whole, lanes);
+#pragma GCC unroll 4
+        for (int r = 0; r < n_rows; r++) {
+            const vec wr = FBP_K(tile_load)(w + r * n_out + v * VL, !whole, lanes);
+            acc[r][v] = v_fma(wr, d, acc[r][v]);
+        }
+    }
+}
+
+/* n_rows rows of w (a constant) times dz: sums of every FBP_DOT_LANES-th product, added by halves */
+static FBP_INLINE void FBP_K(dots)(const int n_rows, const real *w, int64_t n_out, const real *dz,
+                                   real *out)
+{
+    vec acc[FBP_K(DOT_ROWS)][FBP_K(DOT_VECTORS)] = {{{0}}};
+    int64_t j = 0;
+    for (; j + FBP_DOT_LANES <= n_out; j += FBP_DOT_LANES) {
+        FBP_K(dot_step)(n_rows, 1, FBP_DOT_LANES, w + j, n_out, dz + j, acc);
+    }
+    if (j < n_out) {
+        FBP_K(dot_step)(n_rows, 0, n_out - j, w + j, n_out, dz + j, acc);
+    }
+    for (int r = 0; r < n_rows; r++) {
+        real sum[FBP_DOT_LANES];
+        memcpy(sum, acc[r], sizeof sum);
+#pragma GCC unroll 4
+        for (int half = FBP_DOT_LANES / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+            for (int i = 0; i < half; i++) {
+                sum[i] += sum[i + half];
+            }
+        }
+        out[r] = sum[0];
+    }
+}
+
+/* w (m x n_out) dz for the dz of one sample: as one column of a product it would leave all lanes but
+ * one idle */
+static void FBP_K(one_sample_below)(const real *w, int64_t m, int64_t n_out, const real *dz,
+                                    real *below)
+{
+    int64_t i = 0;
+    for (; i + FBP_K(DOT_ROWS) <= m; i += FBP_K(DOT_ROWS)) {
+        FBP_K(dots)(FBP_K(DOT_ROWS), w + i * n_out, n_out, dz, below + i);
+    }
+    for (; i < m; i++) {
+        FBP_K(dots)(1, w + i * n_out, n_out, dz, below + i);
+    }
+}
+
+/* m columns of dz_below = sigma'(z below) * (dz w^T), as (w dz^T)^T for few samples. Reads w, dzt, a,
+ * slope; writes dz_below. */
 static void FBP_K(dense_bwd_dz_few)(const void *w, int64_t m, int64_t n_out, fbp_operand dzt,
                                     int64_t n_rows, int activation, double alpha, const void *a,
                                     const void *slope, void *dz_below, int64_t ld)
 {
+    if (n_rows == 1) {
+        FBP_K(one_sample_below)(w, m, n_out, dzt.data, dz_below);
+        FBP_K(times_slope_rows)(activation, alpha, 1, m, ld, a, slope, dz_below);
+        return;
+    }
     real c[FBP_STRIP * FBP_K(PANEL)];
     const real *rows[FBP_STRIP];
     for (int64_t i = 0; i < m; i += FBP_STRIP) {

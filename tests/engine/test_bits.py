@@ -21,6 +21,7 @@ FITS = {
         "l2": 0.1,
     },
     "sgd": {"optimizer": fastbp.SGD(0.02)},
+    "single samples": {"optimizer": fastbp.Adam(1e-4), "batch_size": 1, "epochs": 1},
     "sgd clipped, weighted": {
         "optimizer": fastbp.SGD(0.02, momentum=0.9, nesterov=True, clip_norm=0.5),
         "sample_weight": WEIGHTS,

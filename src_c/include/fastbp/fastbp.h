@@ -83,6 +83,7 @@ enum { FBP_ALIGN = 64, FBP_HUGE_PAGE = 1 << 21 };
 enum { FBP_FEW_SAMPLES = 128 }; /* most in a batch that is shared by weights */
 /* Part of the bits of results: how sums are cut into pieces */
 enum { FBP_NORM_CHUNK = 4096, FBP_SUM_LANES = 8, FBP_SUM_ROWS = 96, FBP_MOST_SLABS = 16 };
+enum { FBP_DOT_LANES = 16 }; /* w dz of one sample */
 
 /* One dense layer, a = sigma(x w + b). p_w and p_b count elements in the flat parameter vector; the
  * other offsets are bytes from the start of the arena. */
