@@ -44,6 +44,7 @@ cdef extern from "fastbp/fastbp.h" nogil:
         int n_slabs
         size_t slabs, slab_size, slab_loss
         int64_t n_norms
+        size_t parts[2]
         bint bf16
         int64_t steps
         size_t left[2]
@@ -54,6 +55,7 @@ cdef extern from "fastbp/fastbp.h" nogil:
                       int64_t block, int64_t panel, int n_slabs, int bf16)
     int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch,
                            int bf16)
+    int fbp_plan_parts(const fbp_layer *layer, int64_t n)
     int fbp_plan_slabs(const fbp_layer *layers, int n_layers, int64_t batch)
 
     ctypedef struct fbp_samples:
@@ -88,6 +90,9 @@ cdef extern from "fastbp/fastbp.h" nogil:
         void (*dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, fbp_operand w,
                           const void *b, int64_t n_out, int activation, double alpha, void *a,
                           void *slope, int64_t ld) noexcept nogil
+        void (*dense_part)(const void *const *rows, int64_t n_rows, int64_t k0, int64_t k1,
+                           int64_t n_in, fbp_operand w, const void *b, int64_t n_out, void *z,
+                           int64_t ld) noexcept nogil
         void (*dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int64_t n_out,
                              fbp_operand wt, int64_t n_in, int activation, double alpha,
                              const void *a, const void *slope, void *dz_below,

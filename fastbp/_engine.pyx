@@ -261,6 +261,10 @@ cdef enum:
     UPDATE = 60  # floating-point operations in whose time a weight is updated
 
 
+# What a barrier costs where no weights are exchanged at it, beside others, measured.
+cdef double IN_PARTS = 0.25
+
+
 cdef char *arena_memory(size_t size) noexcept:
     """Aligned memory; large arenas in huge pages, as far as the system has them."""
     cdef char *memory
@@ -352,7 +356,16 @@ cdef class Network:
     cdef int64_t block_for(self, int64_t batch, bint bf16=False) noexcept:
         return fbp_plan_block(self.layers, self.n_layers, self.itemsize, batch, bf16)
 
-    cdef int team_for(self, double flop_per_weight, int barriers) noexcept:
+    cdef bint in_parts(self, int64_t n) noexcept:
+        """Whether z of the largest layer is summed in parts: no w goes from thread to thread."""
+        cdef int l, largest = 0
+        for l in range(self.n_layers):
+            if (self.layers[l].n_in * self.layers[l].n_out
+                    > self.layers[largest].n_in * self.layers[largest].n_out):
+                largest = l
+        return fbp_plan_parts(&self.layers[largest], n) > 1
+
+    cdef int team_for(self, double flop_per_weight, double barriers) noexcept:
         """Threads that pay for so much work with so many barriers in it."""
         cdef double worth = <double>_num_threads
         if _thread_grain > 0:
@@ -468,14 +481,18 @@ cdef class Epoch:
         cdef bint half = bf16 != NULL
         cdef int slabs = 1 if half else fbp_plan_slabs(network.layers, network.n_layers, batch)
         cdef int64_t rows_of_thread
+        cdef double barriers = 2.0
         e.n_slabs = slabs if slabs > 1 else 0
         e.few_samples = slabs == 1 and batch <= FBP_FEW_SAMPLES and not half
         e.block = (min(batch, slabs * <int64_t>BLOCK_OF_SLAB) if slabs > 1
                    else network.block_for(batch, half))
+        if e.few_samples:
+            barriers = 2.0 * network.n_layers + 1.0
+            if network.in_parts(batch):
+                barriers *= IN_PARTS
         # three products of a multiplication and an addition for every weight and row
         self.threads = network.team_for(
-            6.0 * <double>e.block + (UPDATE if e.update.kind >= 0 else 0),
-            2 * network.n_layers + 1 if e.few_samples else 2)
+            6.0 * <double>e.block + (UPDATE if e.update.kind >= 0 else 0), barriers)
         if slabs > 1:
             self.threads = min(self.threads, slabs)
         self.arena = network.take(self.threads * <int64_t>FBP_SUM_ROWS if slabs > 1 else e.block,

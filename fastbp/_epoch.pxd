@@ -63,6 +63,30 @@ cdef inline void pack_dz(EpochState *e, int64_t at, int64_t end, int64_t n) noex
                                layer.n_out, e.run.arena + layer.dz_panels)
 
 
+cdef inline void few_samples_layer(EpochState *e, int l, int64_t n, int tid,
+                                   int team) noexcept nogil:
+    """One layer forward. After it each thread may read the inputs of its own rows of the next
+    layer's w; if that is not in parts, all inputs; thread 0 the last layer's output."""
+    cdef const Pass *t = &e.run
+    cdef int parts = fbp_plan_parts(&t.layers[l], n), next_parts
+    if parts == 1:
+        forward_columns(t, l, n, column_share(t, l, tid, team), column_share(t, l, tid + 1, team))
+        fbp_barrier_wait(&e.barrier, team)
+        return
+    forward_parts(t, l, n, parts, <int>share(parts, 1, tid, team),
+                  <int>share(parts, 1, tid + 1, team))
+    fbp_barrier_wait(&e.barrier, team)
+    if l == t.plan.n_layers - 1:
+        if tid == 0:
+            add_parts(t, l, n, parts, 0, t.layers[l].n_out)
+        return
+    add_parts(t, l, n, parts, own_rows(e, l + 1, n, tid, team),
+              own_rows(e, l + 1, n, tid + 1, team))
+    next_parts = fbp_plan_parts(&t.layers[l + 1], n)
+    if next_parts == 1 or team > next_parts:
+        fbp_barrier_wait(&e.barrier, team)
+
+
 cdef inline int few_samples_forward(EpochState *e, int64_t row0, int64_t n, int tid,
                                     int team) noexcept nogil:
     """Forward and loss, shared by weights. Has a barrier after each layer. 1 if losses are finite.
@@ -73,8 +97,7 @@ cdef inline int few_samples_forward(EpochState *e, int64_t row0, int64_t n, int 
         input_rows(t, row0, 0, n)
     fbp_barrier_wait(&e.barrier, team)
     for l in range(last + 1):
-        forward_columns(t, l, n, column_share(t, l, tid, team), column_share(t, l, tid + 1, team))
-        fbp_barrier_wait(&e.barrier, team)
+        few_samples_layer(e, l, n, tid, team)
     if tid == 0:
         finite = losses(t, row0, 0, n)
         output_dz(t, 0, n)

@@ -10,6 +10,10 @@ from fastbp._c cimport *
 ctypedef void (*Worker)(void *task, int tid, int team) noexcept nogil
 
 
+cdef enum:
+    ROWS_OF_W = 16  # where threads may part the rows of w: whole cache lines of w transposed
+
+
 cdef struct Pass:
     const fbp_kernels *kernels
     const fbp_bf16 *bf16  # of the products, if they are of bf16
@@ -126,6 +130,42 @@ cdef inline void forward_columns(const Pass *t, int l, int64_t n, int64_t j0,
         t.kernels.dense_fwd(x_rows(t, l), n, layer.n_in, w, biases_of(t, l) + offset, j1 - j0,
                             layer.activation, layer.alpha, t.arena + layer.a + offset,
                             t.arena + layer.slope + offset, layer.ld)
+
+
+cdef inline char *part_of_z(const Pass *t, int l, int64_t n, int part) noexcept nogil:
+    """One of the parts that z of n samples is summed in; rows lie layer.ld apart."""
+    return row_of(t, t.plan.parts[l % 2], t.layers[l].ld, part * n)
+
+
+cdef inline void forward_parts(const Pass *t, int l, int64_t n, int parts, int first,
+                               int end) noexcept nogil:
+    """Parts first .. end of a layer's z for rows 0 .. n; the bias is in the first of all."""
+    cdef const fbp_layer *layer = &t.layers[l]
+    cdef int part
+    for part in range(first, end):
+        t.kernels.dense_part(
+            x_rows(t, l), n, share(layer.n_in, ROWS_OF_W, part, parts),
+            share(layer.n_in, ROWS_OF_W, part + 1, parts), layer.n_in, w_operand(t, l),
+            biases_of(t, l) if part == 0 else NULL, layer.n_out, part_of_z(t, l, n, part),
+            layer.ld)
+
+
+cdef inline void add_parts(const Pass *t, int l, int64_t n, int parts, int64_t j0,
+                           int64_t j1) noexcept nogil:
+    """Columns j0 .. j1 of a layer's output from the parts of z, for rows 0 .. n."""
+    cdef const fbp_layer *layer = &t.layers[l]
+    cdef size_t offset = <size_t>j0 * t.plan.itemsize
+    cdef size_t size = <size_t>(n * layer.ld) * t.plan.itemsize
+    cdef int64_t r
+    cdef char *a = t.arena + layer.a + offset
+    if j0 == j1:
+        return
+    for r in range(n):
+        t.kernels.add_slabs(row_of(t, t.plan.parts[l % 2], layer.ld, r) + offset, size, parts,
+                            j1 - j0, row_of(t, layer.a, layer.ld, r) + offset)
+    t.kernels.activate(
+        layer.activation, layer.alpha, n, j1 - j0, layer.ld, a, a,
+        t.arena + layer.slope + offset if fbp_keeps_slope(layer.activation) else NULL)
 
 
 cdef inline int losses(const Pass *t, int64_t row0, int64_t at, int64_t n) noexcept nogil:

@@ -159,6 +159,16 @@ cdef inline void few_samples_below(EpochState *e, int l, int64_t n, int64_t i0,
     transpose_dz(t, l - 1, n, i0, i1)
 
 
+cdef inline int64_t own_rows(const EpochState *e, int l, int64_t n, int tid,
+                             int team) noexcept nogil:
+    """Where a thread's rows of w begin; with few samples those whose parts of z it computes."""
+    cdef int64_t n_in = e.run.layers[l].n_in
+    cdef int parts = fbp_plan_parts(&e.run.layers[l], n) if e.few_samples else 1
+    if 1 < parts and team <= parts:
+        return share(n_in, ROWS_OF_W, <int>share(parts, 1, tid, team), parts)
+    return share(n_in, rows_of_w(&e.run), tid, team)
+
+
 cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t n, bint first,
                             const fbp_update *u, int tid, int team) noexcept nogil:
     """This thread's share of a layer's dw and db over the n rows of the block; updates if u.
@@ -166,9 +176,8 @@ cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t n, bint
     With few samples, also its share of dz of the layer below, from w before the update.
     """
     cdef const fbp_layer *layer = &e.run.layers[l]
-    cdef int64_t unit = rows_of_w(&e.run)
-    cdef int64_t i = share(layer.n_in, unit, tid, team)
-    cdef int64_t end = share(layer.n_in, unit, tid + 1, team)
+    cdef int64_t i = own_rows(e, l, n, tid, team)
+    cdef int64_t end = own_rows(e, l, n, tid + 1, team)
     cdef int64_t chunk = chunk_of(e, layer), next_i
     # A gradient that is used at once and not wanted otherwise goes to one place, chunk after chunk.
     cdef bint reuse = first and u != NULL

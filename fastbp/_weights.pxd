@@ -9,7 +9,7 @@ from fastbp._pass cimport *
 
 cdef inline int64_t rows_of_w(const Pass *t) noexcept nogil:
     """Where threads may part the rows of w: whole cache lines or tiles of w transposed."""
-    return FBP_BF16_UNIT if t.bf16 != NULL else 16
+    return FBP_BF16_UNIT if t.bf16 != NULL else ROWS_OF_W
 
 
 cdef inline void bf16_copy_rows_of_w(const Pass *t, int l, int64_t i0, int64_t i1,

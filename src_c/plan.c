@@ -101,6 +101,31 @@ static int64_t widest(const fbp_layer *layers, int n_layers)
     return round_up(n, FBP_BF16_UNIT);
 }
 
+int fbp_plan_parts(const fbp_layer *layer, int64_t n)
+{
+    enum { LARGE = 1 << 15, MOST = 8, ROWS = 16 }; /* of w in a part, for each of z */
+    int parts = 1;
+    while (parts < MOST && 2 * parts * n * ROWS <= layer->n_in &&
+           layer->n_in * layer->n_out >= LARGE) {
+        parts *= 2;
+    }
+    return parts;
+}
+
+/* Elements of all parts of z of up to `block` samples, where these are few */
+static int64_t size_of_parts(const fbp_layer *layers, int n_layers, int64_t block)
+{
+    int64_t most = 0;
+    for (int l = 0; l < n_layers; l++) {
+        for (int64_t n = 1; n <= block && n <= FBP_FEW_SAMPLES; n++) {
+            const int parts = fbp_plan_parts(&layers[l], n);
+            const int64_t size = parts > 1 ? parts * n * layers[l].ld : 0;
+            most = size > most ? size : most;
+        }
+    }
+    return most;
+}
+
 enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
                               int64_t block, int64_t panel, int n_slabs, int bf16)
 {
@@ -127,6 +152,10 @@ enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, s
     plan->slab_loss = take(&used, n_slabs, sizeof(double), &status);
     plan->n_norms = (plan->n_parameters + FBP_NORM_CHUNK - 1) / FBP_NORM_CHUNK;
     plan->norms = take(&used, plan->n_norms, sizeof(double), &status);
+    for (int i = 0; i < 2 && !bf16 && status == FBP_OK; i++) {
+        plan->parts[i] =
+            take(&used, size_of_parts(layers, n_layers, block), (int64_t)itemsize, &status);
+    }
     plan->left_stride = widest(layers, n_layers) / FBP_BF16_UNIT;
     for (int i = 0; i < 2; i++) {
         plan->left[i] = take(&used, bf16 ? plan->steps * plan->left_stride : 0,

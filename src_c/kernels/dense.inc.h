@@ -27,6 +27,28 @@ static void FBP_K(dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_
     }
 }
 
+/* Columns k0 .. k1 of the rows times as many rows of w; a sum that begins at b, or if that is NULL
+ * at zero. Reads rows, w, b; writes z. */
+static void FBP_K(dense_part)(const void *const *rows, int64_t n_rows, int64_t k0, int64_t k1,
+                              int64_t n_in, fbp_operand w, const void *b, int64_t n_out, void *z,
+                              int64_t ld)
+{
+    for (int64_t j = 0; j < n_out; j += FBP_K(PANEL)) {
+        FBP_K(tiles) t = {
+            .rows = (const real *const *)rows,
+            .column = k0,
+            .m = n_rows,
+            .depth = k1 - k0,
+            .c = (real *)z + j,
+            .ld_c = ld,
+            .init = b ? (const real *)b + j : NULL,
+        };
+        t.b = FBP_K(panel_of)(w, n_in, n_out, j, &t.ld_b);
+        t.b += k0 * t.ld_b;
+        FBP_K(panel_product)(t, FBP_K(panel_width)(n_out - j));
+    }
+}
+
 /* dz_below = sigma'(z below) * (dz wt). Reads dz_rows, wt, a, slope; writes dz_below. */
 static void FBP_K(dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int64_t n_out,
                                 fbp_operand wt, int64_t n_in, int activation, double alpha,

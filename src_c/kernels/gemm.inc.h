@@ -203,13 +203,13 @@ static FBP_INLINE void FBP_K(sweep_panel)(int transposed, FBP_K(tiles) *t, int64
 /* The plain product for all k of one column panel; t gives the rest. */
 static void FBP_K(panel_product)(FBP_K(tiles) t, int64_t width)
 {
-    const int64_t depth = t.depth;
+    const int64_t depth = t.depth, column = t.column;
     const real *const b = t.b;
     int64_t k = 0;
     do { /* once even for depth 0: c = init */
         t.depth = depth - k < FBP_DEPTH ? depth - k : FBP_DEPTH;
         t.b = b + k * t.ld_b;
-        t.column = k;
+        t.column = column + k;
         FBP_K(sweep_panel)(0, &t, width);
         t.init = t.c;
         t.ld_init = t.ld_c;

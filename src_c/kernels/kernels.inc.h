@@ -13,6 +13,7 @@ static const fbp_kernels FBP_CAT(FBP_CAT(fbp_kernels, FBP_SFX), FBP_ISA) = {
     .tile_rows = FBP_MR_4,
     .load_rows = FBP_K(load_rows),
     .dense_fwd = FBP_K(dense_fwd),
+    .dense_part = FBP_K(dense_part),
     .dense_bwd_dz = FBP_K(dense_bwd_dz),
     .dense_bwd_dz_few = FBP_K(dense_bwd_dz_few),
     .dense_bwd_dw = FBP_K(dense_bwd_dw),

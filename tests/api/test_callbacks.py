@@ -193,7 +193,7 @@ def test_progress_bar(classification):
 
 def test_progress_moves_within_an_epoch():
     model = fastbp.Model([200, 400, 400, 1], loss="squared_error", seed=0)
-    X, y = np.random.default_rng(0).normal(size=(4000, 200)), np.zeros(4000)
+    X, y = np.random.default_rng(0).normal(size=(20000, 200)), np.zeros(20000)
     seen = []
 
     class Progress(fastbp.Callback):

@@ -22,6 +22,9 @@ FITS = {
     },
     "sgd": {"optimizer": fastbp.SGD(0.02)},
     "single samples": {"optimizer": fastbp.Adam(1e-4), "batch_size": 1, "epochs": 1},
+    # layers so large that z is summed in parts, but for the last
+    "in parts": {"widths": [64, 520, 70, 10], "batch_size": 1, "epochs": 1},
+    "in parts, several samples": {"widths": [64, 70, 520, 70, 10], "batch_size": 4, "epochs": 1},
     "sgd clipped, weighted": {
         "optimizer": fastbp.SGD(0.02, momentum=0.9, nesterov=True, clip_norm=0.5),
         "sample_weight": WEIGHTS,
@@ -43,12 +46,14 @@ def digits():
     return fastbp.datasets.load_digits()
 
 
-def fitted(name, dtype, x):
-    """Return the bits of the parameters after 3 epochs."""
+def fitted(name, dtype, x, seed=0):
+    """Return the bits of the parameters after a fit."""
+    options = {"widths": [64, 67, 33, 10], "epochs": 3, "batch_size": 60} | FITS[name]
+    widths = options.pop("widths")
     model = fastbp.Model(
-        [64, 67, 33, 10], activation="silu", loss="softmax_cross_entropy", dtype=dtype, seed=0
+        widths, activation="silu", loss="softmax_cross_entropy", dtype=dtype, seed=seed
     )
-    model.fit(x, digits()[1], **({"epochs": 3, "batch_size": 60} | FITS[name]))
+    model.fit(x, digits()[1], **options)
     assert np.isfinite(model.parameters).all()
     return model.parameters.tobytes()
 
@@ -198,8 +203,4 @@ def test_layouts_and_dtypes_of_x(name, layout, kind, dtype, one_thread, tmp_path
 @every_fit
 def test_another_seed_gives_other_bits(name, dtype, one_thread):
     """What is compared above does depend on what is computed."""
-    model = fastbp.Model(
-        [64, 67, 33, 10], activation="silu", loss="softmax_cross_entropy", dtype=dtype, seed=1
-    )
-    model.fit(*digits(), **({"epochs": 3, "batch_size": 60} | FITS[name]))
-    assert model.parameters.tobytes() != expected(name, dtype)
+    assert fitted(name, dtype, digits()[0], seed=1) != expected(name, dtype)

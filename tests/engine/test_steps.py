@@ -25,8 +25,9 @@ UPDATES = {
     "adam": Update("adam", beta1=0.9, beta2=0.99, eps=1e-3),
     "adam, decays": Update("adam", beta1=0.9, beta2=0.99, eps=1e-3, weight_decay=0.1, l2=0.4),
     "adamw": Update("adam", beta1=0.9, beta2=0.99, eps=1e-3, decoupled_decay=0.1),
-    "rmsprop": Update("rmsprop", beta2=0.9, eps=1e-3),
-    "rmsprop, momentum": Update("rmsprop", beta1=0.5, beta2=0.9, eps=1e-3, weight_decay=0.03),
+    # a gradient below eps would move parameters by its sign, and so by its rounding in float32
+    "rmsprop": Update("rmsprop", beta2=0.9, eps=0.1),
+    "rmsprop, momentum": Update("rmsprop", beta1=0.5, beta2=0.9, eps=0.1, weight_decay=0.03),
     "adagrad": Update("adagrad", eps=1e-3, weight_decay=0.03),
     "clipped": Update("sgd", beta1=0.9, clip_norm=0.05, weight_decay=0.03, l2=0.4),
     "adam, clipped": Update("adam", beta1=0.9, beta2=0.99, eps=1e-3, clip_norm=0.05, l2=0.4),

@@ -222,9 +222,8 @@ def test_panels(isa, dtype):
 def test_few_samples_give_the_same_bits(isa, dtype):
     """sigma'(z) * (dz w^T) from w and dz^T is that from w^T and dz."""
     code = ACTIVATIONS.index("gelu")
-    for m, k, n in [*SHAPES, *((m, 5, 100) for m in range(40, 140, 3))]:
-        if m == 1:
-            continue
+    several = [shape for shape in SHAPES if shape[0] > 1]
+    for m, k, n in [*several, *((m, 5, 100) for m in range(40, 140, 3))]:
         dz, w, a, slope = (
             numbers(s, dtype, i) for i, s in enumerate([(m, k), (n, k), (m, n), (m, n)])
         )

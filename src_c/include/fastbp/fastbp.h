@@ -118,9 +118,10 @@ typedef struct {
     size_t slab_loss;        /* float64 loss of each slab's samples */
     size_t norms;            /* float64 sum of squares of each chunk of FBP_NORM_CHUNK gradients */
     int64_t n_norms;
-    int bf16;       /* products are of bf16: there are no float32 panels */
-    int64_t steps;  /* tiles along the samples of a block */
-    size_t left[2]; /* x and dz of a block as left operands: of one layer, and of the next */
+    size_t parts[2]; /* parts of z of few samples: of one layer, and of the next */
+    int bf16;        /* products are of bf16: there are no float32 panels */
+    int64_t steps;   /* tiles along the samples of a block */
+    size_t left[2];  /* x and dz of a block as left operands: of one layer, and of the next */
     int64_t left_stride;
     size_t size; /* bytes in all */
 } fbp_plan;
@@ -136,6 +137,11 @@ enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, s
  * have the same bits at any thread count. */
 int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch,
                        int bf16);
+
+/* Parts that z of `n` (few) samples is summed in, each over some of the layer's inputs, and then
+ * added in order: for large layers, so that a thread needs only those rows of w that it updates.
+ * Depends on the layer and n alone. */
+int fbp_plan_parts(const fbp_layer *layer, int64_t n);
 
 /* Parts of a minibatch whose gradients are summed apart, each by one thread, and then added in
  * order; 1 where the gradient is so large beside the samples that the adding would not pay. Depends
@@ -195,6 +201,11 @@ typedef struct {
     void (*dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, fbp_operand w,
                       const void *b, int64_t n_out, int activation, double alpha, void *a,
                       void *slope, int64_t ld);
+    /* z[r] = b + rows[r][k0 .. k1] w[k0 .. k1] for r < n_rows, w having n_in rows; b NULL: zero. z has
+     * leading dimension ld. */
+    void (*dense_part)(const void *const *rows, int64_t n_rows, int64_t k0, int64_t k1,
+                       int64_t n_in, fbp_operand w, const void *b, int64_t n_out, void *z,
+                       int64_t ld);
     /* dz_below[r] = sigma'(z) * (dz_rows[r] wt) for r < n_rows: wt is this layer's w transposed
      * (n_out x n_in); activation, alpha, a, slope are those of the layer below, whose n_out is
      * this layer's n_in; a, slope and dz_below have leading dimension ld. */
