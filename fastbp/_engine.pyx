@@ -38,216 +38,8 @@ OPTIMIZERS = tuple([fbp_optimizer_name(code).decode() for code in range(FBP_N_OP
 X_DTYPES = tuple([fbp_dtype_name(code).decode() for code in range(FBP_N_DTYPES)])
 
 
-# --------------------------------------------------------------------------------------------------
-# Settings of the process: kernel table and threads
-
-cdef str _isa = ""  # none yet: chosen when first needed
-cdef int _num_threads = fbp_openmp_threads()
-# Floating-point operations that pay for one more thread at one barrier, measured on two cores.
-cdef double _thread_grain = 0.75e6
-
-
-cdef const fbp_isa *find_isa(str name) except NULL:
-    cdef int i = 0
-    while fbp_isa_at(i) != NULL:
-        if fbp_isa_at(i).name.decode() == name and fbp_isa_supported(fbp_isa_at(i)):
-            return fbp_isa_at(i)
-        i += 1
-    raise ValueError(
-        f"ISA must be one of {', '.join(isas())} on this machine, got {name!r} "
-        "(from use_isa or the environment variable FASTBP_ISA)"
-    )
-
-
-cdef const fbp_kernels *kernels_of(str isa, size_t itemsize) except NULL:
-    """The kernels for float32 (itemsize 4) or float64 (8) of a table; "" is the chosen one."""
-    cdef const fbp_isa *table = find_isa(isa or get_isa())
-    return table.f32 if itemsize == sizeof(float) else table.f64
-
-
-def isas():
-    names = []
-    cdef int i = 0
-    while fbp_isa_at(i) != NULL:
-        if fbp_isa_supported(fbp_isa_at(i)):
-            names.append(fbp_isa_at(i).name.decode())
-        i += 1
-    return tuple(names)
-
-
-def get_isa():
-    if not _isa:
-        use_isa(None)
-    return _isa
-
-
-def use_isa(name):
-    global _isa
-    chosen = name or os.environ.get("FASTBP_ISA") or isas()[0]
-    find_isa(chosen)
-    _isa = chosen
-
-
-cdef const fbp_bf16 *find_bf16(str name) except NULL:
-    """The products of bf16 of that name."""
-    cdef int i = 0
-    while fbp_bf16_at(i) != NULL:
-        if fbp_bf16_at(i).name.decode() == name and fbp_bf16_supported(fbp_bf16_at(i)):
-            return fbp_bf16_at(i)
-        i += 1
-    raise ValueError(f"bf16 must be one of {bf16_isas()} on this machine, got {name!r}")
-
-
-def bf16_isas():
-    names = []
-    cdef int i = 0
-    while fbp_bf16_at(i) != NULL:
-        if fbp_bf16_supported(fbp_bf16_at(i)):
-            names.append(fbp_bf16_at(i).name.decode())
-        i += 1
-    return tuple(names)
-
-
-def build_info():
-    return {"compiler": fbp_compiler().decode(), "openmp": fbp_openmp_version()}
-
-
-def get_num_threads():
-    return _num_threads
-
-
-def set_num_threads(int n):
-    global _num_threads
-    _num_threads = n
-
-
-def get_thread_grain():
-    return _thread_grain
-
-
-def set_thread_grain(double flops):
-    global _thread_grain
-    _thread_grain = flops
-
-
-if fbp_survive_fork() != 0:
-    raise MemoryError("could not register what makes forks safe")
-
-
-cdef inline void as_member(Worker work, void *task, int tid, int team) noexcept nogil:
-    cdef uint64_t mode = fbp_denormals_flush()
-    work(task, tid, team)
-    fbp_denormals_restore(mode)
-
-
-cdef void on_team(Worker work, void *task, int threads) noexcept nogil:
-    """Have a team work on a task; the only parallel region."""
-    if threads == 1:
-        as_member(work, task, 0, 1)
-    else:
-        with parallel(num_threads=threads):
-            as_member(work, task, threadid(), fbp_team_size())
-
-
-# --------------------------------------------------------------------------------------------------
-# Buffers of the caller
-
-cdef class Buffer:
-    """Holds the memory of an array, or of None, for as long as it lives."""
-
-    cdef Py_buffer view
-    cdef bint held
-
-    def __cinit__(self, array, int flags):
-        self.held = False
-        if array is not None:
-            PyObject_GetBuffer(array, &self.view, flags)
-            self.held = True
-
-    def __dealloc__(self):
-        if self.held:
-            PyBuffer_Release(&self.view)
-
-    cdef char *data(self) noexcept:
-        return <char *>self.view.buf if self.held else NULL
-
-
-cdef Buffer readable(array):
-    return Buffer(array, PyBUF_C_CONTIGUOUS)
-
-
-cdef Buffer writable(array):
-    return Buffer(array, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
-
-
-cdef int code_of(const char *format, size_t itemsize) except -1:
-    """Code of enum fbp_dtype for a buffer's format."""
-    cdef str letter = format.decode().lstrip("@=<>")
-    cdef str kind = "float" if letter in "fd" else "int" if letter.islower() else "uint"
-    return X_DTYPES.index(f"{kind}{8 * itemsize}")
-
-
-cdef class Samples:
-    """The caller's X, y, weights and order, held for a pass."""
-
-    cdef Buffer x, y, weight, order
-    cdef fbp_samples c
-    cdef int64_t n
-    cdef int64_t n_in
-
-    def __cinit__(self, x, y=None, weight=None, order=None):
-        self.x = Buffer(x, PyBUF_STRIDES | PyBUF_FORMAT)
-        self.y = Buffer(y, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
-        self.weight = readable(weight)
-        self.order = readable(order)
-        self.n = self.x.view.shape[0]
-        self.n_in = self.x.view.shape[1]
-        self.c.x = self.x.data()
-        self.c.x_dtype = code_of(self.x.view.format, self.x.view.itemsize)
-        self.c.x_stride0 = self.x.view.strides[0]
-        self.c.x_stride1 = self.x.view.strides[1]
-        self.c.y = self.y.data()
-        self.c.labels = y is not None and self.y.view.format.decode() == "i"
-        self.c.weight = <const double *>self.weight.data()
-        self.c.order = <const int64_t *>self.order.data()
-
-
-cdef enum:
-    CHECK_PARALLEL = 1 << 18  # elements of X that pay for a team to look at them
-
-
-cdef struct CheckTask:
-    fbp_samples samples
-    int64_t n, n_in
-    int nonfinite
-
-
-cdef void check_worker(void *task, int tid, int team) noexcept nogil:
-    """Raise the flag if something is not finite in this thread's share of the rows."""
-    cdef CheckTask *check = <CheckTask *>task
-    cdef fbp_samples part = check.samples
-    cdef int64_t begin = share(check.n, 1, tid, team), row, column
-    part.x += begin * part.x_stride0
-    if not fbp_all_finite(&part, share(check.n, 1, tid + 1, team) - begin, check.n_in, &row,
-                          &column):
-        fbp_raise_flag(&check.nonfinite)
-
-
-def first_nonfinite(x):
-    cdef Samples samples = Samples(x)
-    cdef CheckTask check
-    cdef int64_t row = 0, column = 0
-    cdef int threads = _num_threads if samples.n * samples.n_in >= CHECK_PARALLEL else 1
-    check.samples, check.n, check.n_in, check.nonfinite = samples.c, samples.n, samples.n_in, 0
-    with nogil:
-        on_team(check_worker, &check, threads)
-        if check.nonfinite:
-            fbp_all_finite(&check.samples, check.n, check.n_in, &row, &column)
-    return (row, column) if check.nonfinite else None
-
-
-def sum_float64(const double[::1] values):
-    return fbp_sum(&values[0], values.shape[0]) if values.shape[0] else 0.0
+include "_settings.pxi"
+include "_buffers.pxi"
 
 
 # --------------------------------------------------------------------------------------------------
@@ -355,6 +147,14 @@ cdef class Network:
 
     cdef int64_t block_for(self, int64_t batch, bint bf16=False) noexcept:
         return fbp_plan_block(self.layers, self.n_layers, self.itemsize, batch, bf16)
+
+    cdef bint few(self, int64_t batch) noexcept:
+        """Whether there is less of dz to transpose, there and back, than of w."""
+        cdef int l
+        cdef int64_t outputs = 0
+        for l in range(self.n_layers):
+            outputs += self.layers[l].n_out
+        return batch <= FBP_FEW_SAMPLES and 2 * batch * outputs <= self.n_parameters
 
     cdef bint in_parts(self, int64_t n) noexcept:
         """Whether z of the largest layer is summed in parts: no w goes from thread to thread."""
@@ -483,12 +283,13 @@ cdef class Epoch:
         cdef int64_t rows_of_thread
         cdef double barriers = 2.0
         e.n_slabs = slabs if slabs > 1 else 0
-        e.few_samples = slabs == 1 and batch <= FBP_FEW_SAMPLES and not half
+        e.few_samples = slabs == 1 and network.few(batch) and not half
         e.block = (min(batch, slabs * <int64_t>BLOCK_OF_SLAB) if slabs > 1
                    else network.block_for(batch, half))
-        if e.few_samples:
+        if slabs == 1 and batch <= FBP_FEW_SAMPLES and not half:
+            # by rows there are fewer, but a small net pays as much for what is exchanged at them
             barriers = 2.0 * network.n_layers + 1.0
-            if network.in_parts(batch):
+            if e.few_samples and network.in_parts(batch):
                 barriers *= IN_PARTS
         # three products of a multiplication and an addition for every weight and row
         self.threads = network.team_for(

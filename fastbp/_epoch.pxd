@@ -4,10 +4,10 @@ Three ways to share a block of samples:
 
     by rows      each thread takes a range of the rows through all layers, then a range of the rows
                  of every w, for which it has all samples. Two barriers.
-    by weights   for few samples: each thread takes a range of the weights of every layer, forward
-                 and backward, so that every weight is read by one thread only, and w transposed
-                 is not needed. Two barriers a layer. The same bits as by rows, but for one
-                 sample.
+    by weights   for few samples (Network.few): each thread takes a range of the weights of every
+                 layer, forward and backward, so that every weight is read by one thread only, and w
+                 transposed is not needed. Two barriers a layer. The same bits as by rows, but for
+                 one sample.
     by slabs     for narrow nets: each thread takes some of the parts into which the samples are cut
                  through both passes, piece by piece while they are in cache, and sums their
                  gradients in slabs, which are added in order. Two barriers. The parts depend on the

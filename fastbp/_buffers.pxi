@@ -1,0 +1,98 @@
+# Part of _engine: what the caller passes, held for a pass, and the check that it is finite.
+
+cdef class Buffer:
+    """Holds the memory of an array, or of None, for as long as it lives."""
+
+    cdef Py_buffer view
+    cdef bint held
+
+    def __cinit__(self, array, int flags):
+        self.held = False
+        if array is not None:
+            PyObject_GetBuffer(array, &self.view, flags)
+            self.held = True
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.view)
+
+    cdef char *data(self) noexcept:
+        return <char *>self.view.buf if self.held else NULL
+
+
+cdef Buffer readable(array):
+    return Buffer(array, PyBUF_C_CONTIGUOUS)
+
+
+cdef Buffer writable(array):
+    return Buffer(array, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+
+
+cdef int code_of(const char *format, size_t itemsize) except -1:
+    """Code of enum fbp_dtype for a buffer's format."""
+    cdef str letter = format.decode().lstrip("@=<>")
+    cdef str kind = "float" if letter in "fd" else "int" if letter.islower() else "uint"
+    return X_DTYPES.index(f"{kind}{8 * itemsize}")
+
+
+cdef class Samples:
+    """The caller's X, y, weights and order, held for a pass."""
+
+    cdef Buffer x, y, weight, order
+    cdef fbp_samples c
+    cdef int64_t n
+    cdef int64_t n_in
+
+    def __cinit__(self, x, y=None, weight=None, order=None):
+        self.x = Buffer(x, PyBUF_STRIDES | PyBUF_FORMAT)
+        self.y = Buffer(y, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        self.weight = readable(weight)
+        self.order = readable(order)
+        self.n = self.x.view.shape[0]
+        self.n_in = self.x.view.shape[1]
+        self.c.x = self.x.data()
+        self.c.x_dtype = code_of(self.x.view.format, self.x.view.itemsize)
+        self.c.x_stride0 = self.x.view.strides[0]
+        self.c.x_stride1 = self.x.view.strides[1]
+        self.c.y = self.y.data()
+        self.c.labels = y is not None and self.y.view.format.decode() == "i"
+        self.c.weight = <const double *>self.weight.data()
+        self.c.order = <const int64_t *>self.order.data()
+
+
+cdef enum:
+    CHECK_PARALLEL = 1 << 18  # elements of X that pay for a team to look at them
+
+
+cdef struct CheckTask:
+    fbp_samples samples
+    int64_t n, n_in
+    int nonfinite
+
+
+cdef void check_worker(void *task, int tid, int team) noexcept nogil:
+    """Raise the flag if something is not finite in this thread's share of the rows."""
+    cdef CheckTask *check = <CheckTask *>task
+    cdef fbp_samples part = check.samples
+    cdef int64_t begin = share(check.n, 1, tid, team), row, column
+    part.x += begin * part.x_stride0
+    if not fbp_all_finite(&part, share(check.n, 1, tid + 1, team) - begin, check.n_in, &row,
+                          &column):
+        fbp_raise_flag(&check.nonfinite)
+
+
+def first_nonfinite(x):
+    cdef Samples samples = Samples(x)
+    cdef CheckTask check
+    cdef int64_t row = 0, column = 0
+    cdef int threads = _num_threads if samples.n * samples.n_in >= CHECK_PARALLEL else 1
+    check.samples, check.n, check.n_in, check.nonfinite = samples.c, samples.n, samples.n_in, 0
+    with nogil:
+        on_team(check_worker, &check, threads)
+        if check.nonfinite:
+            fbp_all_finite(&check.samples, check.n, check.n_in, &row, &column)
+    return (row, column) if check.nonfinite else None
+
+
+def sum_float64(const double[::1] values):
+    return fbp_sum(&values[0], values.shape[0]) if values.shape[0] else 0.0
