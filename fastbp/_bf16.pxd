@@ -28,31 +28,29 @@ cdef inline uint16_t *left_of_rows(const Pass *t, int l, int64_t at) noexcept no
     return tile_of(t, t.plan.left[l % 2], at // 16 * t.plan.left_stride)
 
 
-cdef inline fbp_bf16_source rows_source(const void **rows) noexcept nogil:
+cdef inline void pack_columns(const Pass *t, int l, const void **rows, bint left, int form,
+                              size_t operand_of_dw, int64_t at, int64_t n, int64_t c0,
+                              int64_t c1) noexcept nogil:
+    """Columns c0 .. c1 of x or dz of a layer: left operand if wanted, and operand of dw in a form.
+    """
     cdef fbp_bf16_source source
-    source.rows, source.data, source.ld = rows, NULL, 0
-    return source
+    source.rows, source.data, source.ld = rows + at, NULL, 0
+    if left:
+        t.bf16.pack(FBP_BF16_LEFT, &source, at, at + n, c0, c1,
+                    tile_of(t, t.plan.left[l % 2], 0), t.plan.left_stride)
+    t.bf16.pack(form, &source, at, at + n, c0, c1, tile_of(t, operand_of_dw, 0), t.plan.steps)
 
 
 cdef inline void pack_x(const Pass *t, int l, int64_t at, int64_t n, int64_t c0,
                         int64_t c1) noexcept nogil:
     """Columns c0 .. c1 of a layer's input: operands of z and of dw."""
-    cdef fbp_bf16_source x = rows_source(x_rows(t, l) + at)
-    t.bf16.pack(FBP_BF16_LEFT, &x, at, at + n, c0, c1, tile_of(t, t.plan.left[l % 2], 0),
-                t.plan.left_stride)
-    t.bf16.pack(FBP_BF16_LEFT_T, &x, at, at + n, c0, c1, tile_of(t, t.layers[l].x_left_t, 0),
-                t.plan.steps)
+    pack_columns(t, l, x_rows(t, l), True, FBP_BF16_LEFT_T, t.layers[l].x_left_t, at, n, c0, c1)
 
 
 cdef inline void pack_bf16_dz(const Pass *t, int l, int64_t at, int64_t n, int64_t c0,
                               int64_t c1) noexcept nogil:
     """Columns c0 .. c1 of a layer's dz: operands of dx (but for the first layer) and of dw."""
-    cdef fbp_bf16_source dz = rows_source(dz_rows(t, l) + at)
-    if l > 0:
-        t.bf16.pack(FBP_BF16_LEFT, &dz, at, at + n, c0, c1, tile_of(t, t.plan.left[l % 2], 0),
-                    t.plan.left_stride)
-    t.bf16.pack(FBP_BF16_RIGHT, &dz, at, at + n, c0, c1, tile_of(t, t.layers[l].dz_right, 0),
-                t.plan.steps)
+    pack_columns(t, l, dz_rows(t, l), l > 0, FBP_BF16_RIGHT, t.layers[l].dz_right, at, n, c0, c1)
 
 
 cdef inline void bf16_columns_forward(const Pass *t, int l, int64_t at, int64_t n, int64_t j0,
@@ -61,14 +59,11 @@ cdef inline void bf16_columns_forward(const Pass *t, int l, int64_t at, int64_t 
     cdef const fbp_layer *layer = &t.layers[l]
     cdef size_t offset = <size_t>j0 * t.plan.itemsize
     cdef int64_t steps = tiles_along(layer.n_in)
-    cdef char *a = row_of(t, layer.a, layer.ld, at) + offset
     t.bf16.product(left_of_rows(t, l, at), t.plan.left_stride, n,
                    tile_of(t, layer.w_right, j0 // 16 * steps), steps, j1 - j0, steps,
-                   biases_of(t, l) + offset, False, a, layer.ld)
-    t.kernels.activate(
-        layer.activation, layer.alpha, n, j1 - j0, layer.ld, a, a,
-        row_of(t, layer.slope, layer.ld, at) + offset if fbp_keeps_slope(layer.activation)
-        else NULL)
+                   biases_of(t, l) + offset, False, row_of(t, layer.a, layer.ld, at) + offset,
+                   layer.ld)
+    activate_columns(t, l, at, n, j0, j1)
 
 
 cdef inline void bf16_forward(const Pass *t, int64_t row0, int64_t at, int64_t n) noexcept nogil:
@@ -94,13 +89,10 @@ cdef inline void bf16_columns_below(const Pass *t, int l, int64_t at, int64_t n,
     cdef const fbp_layer *below = &t.layers[l - 1]
     cdef size_t offset = <size_t>i0 * t.plan.itemsize
     cdef int64_t steps = tiles_along(layer.n_out)
-    cdef char *dz = row_of(t, below.dz, below.ld, at) + offset
     t.bf16.product(left_of_rows(t, l, at), t.plan.left_stride, n,
                    tile_of(t, layer.wt_right, i0 // 16 * steps), steps, i1 - i0, steps, NULL,
-                   False, dz, below.ld)
-    t.kernels.times_slope(below.activation, below.alpha, n, i1 - i0, below.ld,
-                          row_of(t, below.a, below.ld, at) + offset,
-                          row_of(t, below.slope, below.ld, at) + offset, dz)
+                   False, row_of(t, below.dz, below.ld, at) + offset, below.ld)
+    times_slope_columns(t, l - 1, at, n, i0, i1)
 
 
 cdef inline void bf16_backward(const Pass *t, int64_t at, int64_t n) noexcept nogil:

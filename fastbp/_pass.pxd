@@ -132,6 +132,28 @@ cdef inline void forward_columns(const Pass *t, int l, int64_t n, int64_t j0,
                             t.arena + layer.slope + offset, layer.ld)
 
 
+cdef inline void activate_columns(const Pass *t, int l, int64_t at, int64_t n, int64_t j0,
+                                  int64_t j1) noexcept nogil:
+    """From z, where a will be, to a (and slope) in columns j0 .. j1 of rows at .. at+n."""
+    cdef const fbp_layer *layer = &t.layers[l]
+    cdef size_t offset = <size_t>j0 * t.plan.itemsize
+    cdef char *a = row_of(t, layer.a, layer.ld, at) + offset
+    cdef char *slope = row_of(t, layer.slope, layer.ld, at) + offset
+    t.kernels.activate(layer.activation, layer.alpha, n, j1 - j0, layer.ld, a, a,
+                       slope if fbp_keeps_slope(layer.activation) else NULL)
+
+
+cdef inline void times_slope_columns(const Pass *t, int l, int64_t at, int64_t n, int64_t j0,
+                                     int64_t j1) noexcept nogil:
+    """From dl/da, where dz will be, to dz in columns j0 .. j1 of rows at .. at+n."""
+    cdef const fbp_layer *layer = &t.layers[l]
+    cdef size_t offset = <size_t>j0 * t.plan.itemsize
+    t.kernels.times_slope(layer.activation, layer.alpha, n, j1 - j0, layer.ld,
+                          row_of(t, layer.a, layer.ld, at) + offset,
+                          row_of(t, layer.slope, layer.ld, at) + offset,
+                          row_of(t, layer.dz, layer.ld, at) + offset)
+
+
 cdef inline char *part_of_z(const Pass *t, int l, int64_t n, int part) noexcept nogil:
     """One of the parts that z of n samples is summed in; rows lie layer.ld apart."""
     return row_of(t, t.plan.parts[l % 2], t.layers[l].ld, part * n)
@@ -157,15 +179,12 @@ cdef inline void add_parts(const Pass *t, int l, int64_t n, int parts, int64_t j
     cdef size_t offset = <size_t>j0 * t.plan.itemsize
     cdef size_t size = <size_t>(n * layer.ld) * t.plan.itemsize
     cdef int64_t r
-    cdef char *a = t.arena + layer.a + offset
     if j0 == j1:
         return
     for r in range(n):
         t.kernels.add_slabs(row_of(t, t.plan.parts[l % 2], layer.ld, r) + offset, size, parts,
                             j1 - j0, row_of(t, layer.a, layer.ld, r) + offset)
-    t.kernels.activate(
-        layer.activation, layer.alpha, n, j1 - j0, layer.ld, a, a,
-        t.arena + layer.slope + offset if fbp_keeps_slope(layer.activation) else NULL)
+    activate_columns(t, l, 0, n, j0, j1)
 
 
 cdef inline int losses(const Pass *t, int64_t row0, int64_t at, int64_t n) noexcept nogil:
@@ -178,10 +197,8 @@ cdef inline int losses(const Pass *t, int64_t row0, int64_t at, int64_t n) noexc
 
 cdef inline void output_dz(const Pass *t, int64_t at, int64_t n) noexcept nogil:
     """From dl/da of the last layer to its dz."""
-    cdef const fbp_layer *last = &t.layers[t.plan.n_layers - 1]
-    t.kernels.times_slope(last.activation, last.alpha, n, last.n_out, last.ld,
-                          row_of(t, last.a, last.ld, at), row_of(t, last.slope, last.ld, at),
-                          row_of(t, last.dz, last.ld, at))
+    cdef int last = t.plan.n_layers - 1
+    times_slope_columns(t, last, at, n, 0, t.layers[last].n_out)
 
 
 cdef inline void backward(const Pass *t, int64_t at, int64_t n) noexcept nogil:

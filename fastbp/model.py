@@ -208,12 +208,13 @@ class Model(FeedForward):
         if self.dtype != np.float32:
             expected = "None for a float64 model, as bf16 is a kind of float32 training"
             raise ValueError(explain("precision", expected, short(precision)))
-        if not _engine.bf16_isas():
+        kinds = _engine.bf16_isas()
+        if not kinds:
             raise RuntimeError(
                 "precision='bf16' needs a CPU with AMX-BF16 or AVX512-BF16 (and Linux 5.16 for "
                 "AMX), which this machine has not; leave it out to train in float32"
             )
-        return _engine.bf16_isas()[0]
+        return kinds[0]
 
     def _validation(self, data: Any) -> Samples | None:
         if data is None:
