@@ -10,6 +10,9 @@
 The loss is a sum over samples, and so is its gradient. Two passes give it: forward, each layer's
 input is kept; backward, the network runs in mirror with the gains sigma'(z) and carries dl/dz. ::
 
+    MLPClassifier       scikit-learn's estimators on it (the extra sklearn)
+    MLPRegressor
+      |
     Model               the network, its flat parameter vector, and what one does with them
       |
       +-- Dense, Activation     losses     Optimizer, Schedule     what is wanted: frozen
@@ -23,6 +26,9 @@ input is kept; backward, the network runs in mirror with the gains sigma'(z) and
 
 Imports go downwards only. `Model` validates everything before anything changes; the core trusts it.
 """
+
+from importlib import import_module
+from typing import Any
 
 from fastbp import datasets, metrics
 from fastbp._reference import LayerTrace
@@ -55,6 +61,20 @@ from fastbp.schedules import (
 )
 
 __version__ = "0.1.0"
+
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+
+
+def __getattr__(name: str) -> Any:
+    """Import the estimators, and scikit-learn with them, when they are first asked for."""
+    if name in _ESTIMATORS:
+        return getattr(import_module("fastbp.estimators"), name)
+    raise AttributeError(f"module 'fastbp' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_ESTIMATORS]
+
 
 __all__ = [
     "ELU",

@@ -125,6 +125,9 @@ class Epoch:
         eps: float = 0.0,
         l2: float = 0.0,
         clip_norm: float = 0.0,
+        eps_hat: bool = False,
+        batch_losses: Float64 | None = None,
+        squares: Float64 | None = None,
         bf16: str = "",
     ) -> None:
         """Prepare an epoch.
@@ -133,8 +136,10 @@ class Epoch:
         summed gradient is multiplied by (1 / total weight). ``first_step`` is the 1-based number of
         the first update (Adam's t). ``l2`` adds ``l2 * w`` to the summed gradient of the weights
         (not the biases); ``clip_norm`` > 0 scales the scaled gradient down to that norm, before
-        ``weight_decay`` and ``l2`` are added. ``bf16``: one of `bf16_isas`, whose products are
-        taken (float32 only).
+        ``weight_decay`` and ``l2`` are added. ``eps_hat``: Adam's eps is added to the root of v
+        before its bias is corrected. ``batch_losses`` and ``squares``, one element for each
+        minibatch, receive its summed loss and the sum of squares of all weights before it.
+        ``bf16``: one of `bf16_isas`, whose products are taken (float32 only).
         """
 
     def run(self, seconds: float) -> bool:

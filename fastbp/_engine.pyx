@@ -256,19 +256,22 @@ cdef class Epoch:
                   int64_t batch_size, rates, scales, int64_t first_step, *, int optimizer,
                   bint nesterov=False, double weight_decay=0.0, double decoupled_decay=0.0,
                   double beta1=0.0, double beta2=0.0, double eps=0.0, double l2=0.0,
-                  double clip_norm=0.0, str bf16=""):
+                  double clip_norm=0.0, bint eps_hat=False, batch_losses=None, squares=None,
+                  str bf16=""):
         cdef EpochState *e = &self.state
         cdef Buffer p = readable(parameters) if optimizer < 0 else writable(parameters)
         cdef Buffer g = writable(gradient), mb = writable(m), vb = writable(v)
         cdef Buffer r = readable(rates), s = readable(scales)
+        cdef Buffer bl = writable(batch_losses), sq = writable(squares)
         self.network = network
         self.samples = Samples(x, y, weight, order)
-        self.held = (p, g, mb, vb, r, s)
+        self.held = (p, g, mb, vb, r, s, bl, sq)
         memset(e, 0, sizeof(EpochState))
         e.n, e.batch_size, e.first_step = self.samples.n, batch_size, first_step
         e.p, e.g, e.m, e.v = p.data(), g.data(), mb.data(), vb.data()
         e.rates, e.scales = <const double *>r.data(), <const double *>s.data()
-        e.l2, e.clip_norm = l2, clip_norm
+        e.l2, e.clip_norm, e.eps_hat = l2, clip_norm, eps_hat
+        e.batch_losses, e.squares = <double *>bl.data(), <double *>sq.data()
         e.update.kind, e.update.nesterov = optimizer, nesterov
         e.update.weight_decay, e.update.decoupled_decay = weight_decay, decoupled_decay
         e.update.beta1, e.update.beta2, e.update.eps = beta1, beta2, eps

@@ -154,11 +154,16 @@ cdef inline int block_slabs(EpochState *e, int64_t row0, int64_t n, bint first, 
     return finite
 
 
-cdef inline void add_block_loss(EpochState *e, int64_t n, bint first, bint last) noexcept nogil:
+cdef inline void add_block_loss(EpochState *e, int64_t batch, int64_t n, bint first,
+                                bint last) noexcept nogil:
     if e.n_slabs == 0:
         e.batch_loss = (0.0 if first else e.batch_loss) + fbp_sum(row_loss(&e.run, 0), n)
     elif last:
         e.batch_loss = fbp_sum(slab_loss(e, 0), e.n_slabs)
+    if last and e.batch_losses != NULL:
+        e.batch_losses[batch] = e.batch_loss
+    if last and e.squares != NULL:
+        e.squares[batch] = sum_of_squares(e)
 
 
 cdef inline int passes(EpochState *e, int64_t row0, int64_t n, bint first, int tid,
@@ -182,13 +187,15 @@ cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
     cdef int64_t end = min(begin + e.batch_size, e.n)
     cdef int64_t n = min(e.block, end - row0)
     cdef bint first = row0 == begin, last = row0 + n == end
+    if first and e.squares != NULL:
+        square_weights(e, tid, team)
     if not passes(e, row0, n, first, tid, team) and e.update.kind >= 0:
         fbp_raise_flag(&e.bad_loss)
     fbp_barrier_wait(&e.barrier, team)
     if e.bad_loss:
         return False
     if tid == 0:
-        add_block_loss(e, n, first, last)
+        add_block_loss(e, batch, n, first, last)
     if last or e.n_slabs == 0:
         gradient_and_update(e, batch, n, first or e.n_slabs > 0, last, tid, team)
     if tid == 0:

@@ -5,9 +5,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from reprlib import repr as short
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from fastbp._training import Trainer
 from fastbp._validation import as_integer, explain
@@ -32,6 +33,14 @@ def as_callbacks(callbacks: Iterable[Callback], verbose: int) -> list[Callback]:
     return hooks
 
 
+class Shuffler(Protocol):
+    """What draws the orders of the samples."""
+
+    def permutation(self, n: int, /) -> npt.NDArray[np.int64]:
+        """Return an order of n samples."""
+        ...
+
+
 @dataclass(frozen=True)
 class Fit:
     """One call of `Model.fit` whose arguments are all in order."""
@@ -40,7 +49,7 @@ class Fit:
     trainer: Trainer
     callbacks: list[Callback]
     evaluate: Callable[[], dict[str, float]]
-    shuffler: np.random.Generator | None
+    shuffler: Shuffler | None
     history: History
 
     @contextmanager
@@ -52,13 +61,14 @@ class Fit:
                 stack.callback(callback.on_fit_end, self.model, self.history)
             yield
 
-    def run(self, epochs: int) -> None:
-        """Train until all epochs are done or a callback stops."""
+    def run(self, epochs: int) -> bool:
+        """Train until all epochs are done or a callback stops; say whether one did."""
         for _ in range(epochs):
             self._run_epoch()
             answers = [self._stops(callback) for callback in self.callbacks]
             if any(answers):
-                break
+                return True
+        return False
 
     def _run_epoch(self) -> None:
         begun = perf_counter()

@@ -34,7 +34,10 @@ cdef struct EpochState:
     const double *scales
     fbp_update update  # kind -1: no update
     double l2, clip_norm
+    bint eps_hat  # Adam's eps is added before the root of v is corrected
     int64_t first_step, batches_done
+    double *batch_losses  # of each minibatch; NULL: not wanted
+    double *squares  # sum of squares of all weights before each minibatch; NULL: not wanted
     double loss, batch_loss, deadline
     int bad_loss, bad_parameters, stop
     fbp_barrier barrier
@@ -72,6 +75,8 @@ cdef inline fbp_update update_of(const EpochState *e, int64_t batch, double shri
     if u.kind == FBP_ADAM:
         u.correction1 = 1.0 - fbp_power(u.beta1, t)
         u.correction2 = sqrt(1.0 - fbp_power(u.beta2, t))
+        if e.eps_hat:
+            u.eps /= u.correction2
     return u
 
 
@@ -203,6 +208,34 @@ cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t n, bint
         i = next_i
         if not reuse:
             dw = gradient_at(e, layer.p_w + i * layer.n_out)
+
+
+cdef inline void square_weights(EpochState *e, int tid, int team) noexcept nogil:
+    """This thread's share of the sums of squares of the weights, chunk by chunk."""
+    cdef double *norms = <double *>(e.run.arena + e.run.plan.norms)
+    cdef const fbp_layer *layer
+    cdef int64_t chunk = 0, begin, n
+    cdef int l
+    for l in range(e.run.plan.n_layers):
+        layer = &e.run.layers[l]
+        begin, n = 0, layer.n_in * layer.n_out
+        while begin < n:
+            if chunk % team == tid:
+                norms[chunk] = e.run.kernels.sum_of_squares(
+                    e.p + <size_t>(layer.p_w + begin) * e.run.plan.itemsize,
+                    min(<int64_t>FBP_NORM_CHUNK, n - begin))
+            chunk += 1
+            begin += FBP_NORM_CHUNK
+
+
+cdef inline double sum_of_squares(const EpochState *e) noexcept nogil:
+    """Sum of squares of all weights, after square_weights in all threads."""
+    cdef int64_t chunks = 0
+    cdef int l
+    for l in range(e.run.plan.n_layers):
+        chunks += (e.run.layers[l].n_in * e.run.layers[l].n_out
+                   + FBP_NORM_CHUNK - 1) // FBP_NORM_CHUNK
+    return fbp_sum(<const double *>(e.run.arena + e.run.plan.norms), chunks)
 
 
 cdef inline double clipping(EpochState *e, int64_t batch, int tid, int team) noexcept nogil:

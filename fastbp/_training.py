@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +68,36 @@ class OptimizerState:
         self.epochs += n_done / n_batches
 
 
+class Objective(Protocol):
+    """What an epoch's loss is, if not the mean over the samples."""
+
+    def __call__(self, losses: Float64, squares: Float64, batches: "Batches") -> float:
+        """Return it from each minibatch's summed loss and the squares of all weights before it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The minibatches of an epoch."""
+
+    order: npt.NDArray[np.int64] | None
+    starts: npt.NDArray[np.int64]
+    scales: Float64  # what the summed gradient is multiplied by: 1 / total weight, or 0
+
+    @classmethod
+    def of(cls, samples: Samples, batch_size: int, order: npt.NDArray[np.int64] | None) -> Self:
+        """Cut the samples, in this order, into minibatches."""
+        starts = np.arange(0, len(samples), batch_size)
+        weights = samples.batch_weights(order, starts)
+        # a minibatch without weight has neither gradient nor penalty
+        scales = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0)
+        return cls(order, starts, scales)
+
+    def __len__(self) -> int:
+        """Return the number of minibatches."""
+        return len(self.starts)
+
+
 @dataclass(frozen=True)
 class Trainer:
     """What all epochs of one fit share."""
@@ -79,7 +109,8 @@ class Trainer:
     samples: Samples
     batch_size: int
     l2: float
-    bf16: str  # which products of bf16; "": none
+    bf16: str = ""  # which products of bf16; "": none
+    objective: Objective | None = None
 
     def run_epoch(
         self, number: int, order: npt.NDArray[np.int64] | None, on_progress: Callable[[float], Any]
@@ -89,16 +120,16 @@ class Trainer:
         ``on_progress`` is called about every 50 ms with the finished share of the epoch. Whatever
         interrupts the epoch, parameters and state are those after the last finished minibatch.
         """
-        starts = np.arange(0, len(self.samples), self.batch_size)
-        weights = self.samples.batch_weights(order, starts)
-        # a minibatch without weight has neither gradient nor penalty
-        scales = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0)
-        epoch = self._prepare(order, self.state.rates(len(starts)), scales)
+        batches = Batches.of(self.samples, self.batch_size, order)
+        losses = squares = None
+        if self.objective is not None:
+            losses, squares = np.empty(len(batches)), np.empty(len(batches))
+        epoch = self._prepare(batches, losses, squares)
         try:
             while not epoch.run(_SLICE):
-                on_progress(epoch.batches_done / len(starts))
+                on_progress(epoch.batches_done / len(batches))
         finally:
-            self.state.advance(epoch.batches_done, len(starts))
+            self.state.advance(epoch.batches_done, len(batches))
         if epoch.status != "ok":
             batch = epoch.batches_done + (epoch.status == "loss")  # then its update was not made
             raise DivergenceError(
@@ -106,10 +137,12 @@ class Trainer:
                 f"the model keeps its last finite parameters; scale X and y, lower learning_rate "
                 f"or set clip_norm"
             )
-        return epoch.loss / self.samples.total_weight()
+        if self.objective is None or losses is None or squares is None:
+            return epoch.loss / self.samples.total_weight()
+        return self.objective(losses, squares, batches)
 
     def _prepare(
-        self, order: npt.NDArray[np.int64] | None, rates: Float64, scales: Float64
+        self, batches: Batches, losses: Float64 | None, squares: Float64 | None
     ) -> _engine.Epoch:
         state, samples = self.state, self.samples
         return _engine.Epoch(
@@ -121,12 +154,14 @@ class Trainer:
             samples.x,
             samples.y,
             samples.weight,
-            order,
+            batches.order,
             self.batch_size,
-            rates,
-            scales,
+            state.rates(len(batches)),
+            batches.scales,
             state.steps + 1,
             l2=self.l2,
+            batch_losses=losses,
+            squares=squares,
             bf16=self.bf16,
             **state.optimizer.engine_settings(),
         )

@@ -89,6 +89,14 @@ def fraction(value: object, name: str) -> float:
     return number
 
 
+def share(value: object, name: str) -> float:
+    """Return a float in [0, 1]."""
+    number = as_real(value, name, "a number in [0, 1]")
+    if not 0 <= number <= 1:
+        raise ValueError(explain(name, "a number in [0, 1]", short(value)))
+    return number
+
+
 def open_fraction(value: object, name: str) -> float:
     """Return a float in (0, 1)."""
     number = as_real(value, name, "a number in (0, 1)")

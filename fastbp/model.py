@@ -94,6 +94,13 @@ class Model(FeedForward):
             start = layer.initializer or layer.activation.default_initializer
             weights[:] = start.draw(self._rng, layer.n_in, layer.n_out)
 
+    @classmethod
+    def _blank(cls, layers: tuple[Dense, ...], loss: Loss, dtype: npt.DTypeLike) -> Self:
+        """Return a model whose parameters are all zero."""
+        model = cls.__new__(cls)
+        model._build(layers, loss, dtype, None)
+        return model
+
     def _build(
         self, layers: tuple[Dense, ...], loss: Loss, dtype: npt.DTypeLike, seed: int | None
     ) -> None:
@@ -273,8 +280,7 @@ class Model(FeedForward):
             The file cannot be read.
         """
         contents = _serialization.load(path)
-        model = cls.__new__(cls)
-        model._build(contents.layers, contents.loss, contents.dtype, None)
+        model = cls._blank(contents.layers, contents.loss, contents.dtype)
         model.parameters = np.concatenate([tensor.ravel() for tensor in contents.tensors])
         model.metadata = contents.metadata
         return model

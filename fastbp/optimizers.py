@@ -16,7 +16,7 @@ import numpy as np
 
 from fastbp import _engine
 from fastbp._specs import Fraction, NonNegative, Positive, Spec
-from fastbp._validation import Float64, as_bool, explain, positive
+from fastbp._validation import Float64, as_bool, explain, positive, share
 from fastbp.schedules import Constant, Schedule
 
 
@@ -31,6 +31,7 @@ def _as_clip_norm(value: object, name: str) -> float | None:
 LearningRate = Annotated[float | Schedule, _as_learning_rate]
 ClipNorm = Annotated[float | None, _as_clip_norm]
 Bool = Annotated[bool, as_bool]
+Share = Annotated[float, share]
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class SGD(Optimizer):
 
     kernel = "sgd"
     learning_rate: LearningRate = 0.01
-    momentum: Fraction = 0.0
+    momentum: Share = 0.0
     nesterov: Bool = False
 
     def __post_init__(self) -> None:
@@ -103,17 +104,27 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam: momentum, divided by the root of a running mean of squared gradients."""
+    """Adam: momentum, divided by the root of a running mean of squared gradients.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta1, beta2, eps : float
+    eps_hat : bool
+        Whether ``eps`` is added to that root before its bias is corrected, not after: the
+        epsilon-hat of Kingma and Ba (arXiv:1412.6980), as in Keras and scikit-learn.
+    """
 
     kernel = "adam"
     learning_rate: LearningRate = 1e-3
     beta1: Fraction = 0.9
     beta2: Fraction = 0.999
     eps: Positive = 1e-8
+    eps_hat: Bool = field(default=False, kw_only=True)
 
     def engine_settings(self) -> dict[str, Any]:
         """Return the keyword arguments of `_engine.Epoch`."""
-        own = {"beta1": self.beta1, "beta2": self.beta2, "eps": self.eps}
+        own = {"beta1": self.beta1, "beta2": self.beta2, "eps": self.eps, "eps_hat": self.eps_hat}
         return super().engine_settings() | own
 
 

@@ -151,7 +151,8 @@ enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, s
     plan->slabs = take(&used, n_slabs, (int64_t)plan->slab_size, &status);
     plan->slab_loss = take(&used, n_slabs, sizeof(double), &status);
     plan->n_norms = (plan->n_parameters + FBP_NORM_CHUNK - 1) / FBP_NORM_CHUNK;
-    plan->norms = take(&used, plan->n_norms, sizeof(double), &status);
+    /* the weights of each layer begin a chunk of their own */
+    plan->norms = take(&used, plan->n_norms + n_layers, sizeof(double), &status);
     for (int i = 0; i < 2 && !bf16 && status == FBP_OK; i++) {
         plan->parts[i] =
             take(&used, size_of_parts(layers, n_layers, block), (int64_t)itemsize, &status);

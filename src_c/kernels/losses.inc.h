@@ -70,10 +70,17 @@ static void FBP_K(poisson)(const FBP_K(piece) *p)
     }
 }
 
-/* l = max(z, 0) - y z + log(1 + e^-|z|) */
+/* The largest value that a cross-entropy may give */
+static FBP_INLINE double FBP_K(most)(const double *parameters)
+{
+    return parameters[0] > 0 ? parameters[0] : __builtin_inf();
+}
+
+/* l = max(z, 0) - y z + log(1 + e^-|z|), but at most `most` */
 static void FBP_K(binary_cross_entropy)(const FBP_K(piece) *p)
 {
     const int64_t n = p->rows * p->columns;
+    const double most = FBP_K(most)(p->parameters);
     for (int64_t i = 0; i < n; i += VL) {
         const int lanes = (int)(n - i < VL ? n - i : VL);
         const vec z = v_load_n(p->z + i, lanes);
@@ -82,7 +89,8 @@ static void FBP_K(binary_cross_entropy)(const FBP_K(piece) *p)
         v_store_n(p->d + i, v_sigmoid(z) - v_load_n(p->y + i, lanes), lanes);
         for (int l = 0; l < lanes; l++) {
             const double zl = (double)p->z[i + l], hinge = zl > 0 ? zl : 0;
-            p->l[i + l] = hinge - (double)p->y[i + l] * zl + (double)soft[l];
+            const double l_n = hinge - (double)p->y[i + l] * zl + (double)soft[l];
+            p->l[i + l] = l_n > most ? most : l_n;
         }
     }
 }
@@ -201,9 +209,9 @@ static FBP_INLINE double FBP_K(softmax_row)(const real *z, int64_t n_out, const 
     return linear;
 }
 
-/* At most FBP_PIECE rows */
-static void FBP_K(softmax_rows)(const fbp_samples *s, int64_t row0, int64_t n_rows, const real *a,
-                                int64_t n_out, double *row_loss, real *d)
+/* At most FBP_PIECE rows; the loss of each is at most `most` */
+static void FBP_K(softmax_rows)(double most, const fbp_samples *s, int64_t row0, int64_t n_rows,
+                                const real *a, int64_t n_out, double *row_loss, real *d)
 {
     real largest[FBP_PIECE];
     double sums[FBP_PIECE];
@@ -230,6 +238,7 @@ static void FBP_K(softmax_rows)(const fbp_samples *s, int64_t row0, int64_t n_ro
                                                      (double)largest[r], sums[r], &y_sum, e);
             row_loss[r] = y_sum * row_loss[r] + linear;
         }
+        row_loss[r] = row_loss[r] > most ? most : row_loss[r];
     }
 }
 
@@ -239,7 +248,8 @@ static int FBP_K(loss)(int kind, const double *parameters, const fbp_samples *s,
     if (kind == FBP_SOFTMAX_CROSS_ENTROPY) {
         for (int64_t r = 0; r < n_rows; r += FBP_PIECE) {
             const int64_t n = n_rows - r < FBP_PIECE ? n_rows - r : FBP_PIECE;
-            FBP_K(softmax_rows)(s, row0 + r, n, (const real *)a + r * n_out, n_out, row_loss + r,
+            FBP_K(softmax_rows)(FBP_K(most)(parameters), s, row0 + r, n,
+                                (const real *)a + r * n_out, n_out, row_loss + r,
                                 (real *)dz + r * n_out);
         }
     } else {

@@ -26,6 +26,8 @@
     X(FBP_SILU, "silu")                                                                            \
     X(FBP_MISH, "mish")
 
+/* parameters[0] of a cross-entropy is the most that it may be: of a sample (softmax), of an output
+ * (binary); 0: no limit. */
 #define FBP_LOSSES(X)                                                                              \
     X(FBP_SQUARED_ERROR, "squared_error")                                                          \
     X(FBP_ABSOLUTE_ERROR, "absolute_error")                                                        \
@@ -116,7 +118,8 @@ typedef struct {
     int n_slabs;             /* gradients that parts of a minibatch are summed in; 0: none */
     size_t slabs, slab_size; /* bytes */
     size_t slab_loss;        /* float64 loss of each slab's samples */
-    size_t norms;            /* float64 sum of squares of each chunk of FBP_NORM_CHUNK gradients */
+    size_t norms;            /* float64 sum of squares of each chunk of FBP_NORM_CHUNK gradients,
+                              * or of each layer's weights */
     int64_t n_norms;
     size_t parts[2]; /* parts of z of few samples: of one layer, and of the next */
     int bf16;        /* products are of bf16: there are no float32 panels */

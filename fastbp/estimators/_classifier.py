@@ -1,0 +1,199 @@
+"""`MLPClassifier`."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    type_of_target,
+    unique_labels,
+)
+from sklearn.utils.validation import validate_data
+
+from fastbp._validation import Array, Float64
+from fastbp.estimators._constraints import store
+from fastbp.estimators._mlp import BaseMLP
+from fastbp.estimators._network import CappedCrossEntropy
+from fastbp.losses import Loss
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """scikit-learn's multi-layer perceptron classifier."""
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+    ) -> None:
+        store(self, locals())
+
+    # ------------------------------------------------------------------------------------ targets
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            dtype=(np.float64, np.float32),
+            reset=reset,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        else:
+            self._refuse_other_classes(unique_labels(y))
+        return X, self._encode(y)
+
+    def _refuse_other_classes(self, classes: Array) -> None:
+        if self.warm_start:
+            if set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the "
+                    f"previous call to fit. Previously got {self.classes_}, `y` has {classes}"
+                )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                "`y` has classes not in `self.classes_`. "
+                f"`self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+
+    @property
+    def _is_multiclass(self) -> bool:
+        return bool(self._label_binarizer.y_type_ == "multiclass")
+
+    def _encode(self, y: Array) -> Array:
+        """Return the class of each sample (n,), or a decision for each output (n, n_outputs)."""
+        if self._is_multiclass:
+            return np.searchsorted(self.classes_, y).astype(np.int32)
+        decisions: Array = self._label_binarizer.transform(y).astype(bool)
+        return decisions
+
+    def _classes_of(self, y: Array) -> Array:
+        """Return what `_encode` was given."""
+        if self._is_multiclass:
+            return np.asarray(self.classes_[y])
+        return np.asarray(self._label_binarizer.inverse_transform(y))
+
+    def _decode(self, outputs: Array) -> Array:
+        """Return the classes that the network's outputs say."""
+        if self._is_multiclass:
+            return np.asarray(self.classes_[outputs.argmax(axis=1)])
+        if outputs.shape[1] == 1:
+            outputs = outputs.ravel()
+        classes: Array = self._label_binarizer.inverse_transform(outputs)
+        return classes
+
+    def _targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
+        return y if self._is_multiclass else np.ascontiguousarray(y, dtype)
+
+    def _output(self, y: Array) -> tuple[int, str]:
+        if self._is_multiclass:
+            return len(self.classes_), "softmax"
+        return y.shape[1], "logistic"
+
+    def _loss(self, dtype: np.dtype[Any]) -> Loss:
+        multiclass = self.out_activation_ == "softmax"
+        name = "softmax_cross_entropy" if multiclass else "binary_cross_entropy"
+        return CappedCrossEntropy.for_dtype(name, dtype)
+
+    def _stratify(self, y: Array) -> Array | None:
+        return y if y.ndim == 2 and y.shape[1] == 1 else None
+
+    def _score_outputs(self, y: Array, outputs: Array, sample_weight: Float64 | None) -> float:
+        true, said = self._classes_of(y), self._decode(outputs)
+        return float(accuracy_score(true, said, sample_weight=sample_weight))
+
+    # ------------------------------------------------------------------------- fit and prediction
+
+    @available_if(lambda estimator: estimator._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """Train for one epoch; the optimizer goes on from where it was.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), optional
+        classes : array-like of shape (n_classes,), optional
+            All classes of all calls, which the first call needs.
+
+        Returns
+        -------
+        self
+        """
+        if _check_partial_fit_first_call(self, classes):
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def predict(self, X: Any) -> Array:
+        """Return the most probable class of each sample, or each label above 0.5.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+        """
+        return self._decode(self._outputs(X))
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probability of each class, in the order of `classes_`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        outputs = self._outputs(X)
+        if outputs.shape[1] == 1:
+            return np.hstack([1 - outputs, outputs])
+        return outputs
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Return the logarithms of `predict_proba`."""
+        probabilities = self.predict_proba(X)
+        return np.log(probabilities, out=probabilities)
+
+    def __sklearn_tags__(self) -> Any:
+        """Return what this estimator can do."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
