@@ -57,7 +57,7 @@ BAD = [
     (lambda v: fastbp.Adam(beta1=v), "beta1", FRACTION, (1, -0.1, np.nan)),
     (lambda v: fastbp.Adam(beta2=v), "beta2", FRACTION, (1.0,)),
     (lambda v: fastbp.Adam(eps=v), "eps", POSITIVE, (0.0,)),
-    (lambda v: fastbp.SGD(momentum=v), "momentum", FRACTION, (1.0, -0.5)),
+    (lambda v: fastbp.SGD(momentum=v), "momentum", r"expected a number in \[0, 1\]", (1.5, -0.5)),
     (lambda v: fastbp.SGD(clip_norm=v), "clip_norm", POSITIVE, (0.0, -1.0)),
     (
         lambda v: fastbp.AdamW(weight_decay=v),
