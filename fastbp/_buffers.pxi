@@ -35,25 +35,40 @@ cdef int code_of(const char *format, size_t itemsize) except -1:
     return X_DTYPES.index(f"{kind}{8 * itemsize}")
 
 
+@dataclass(frozen=True)
+class CSR:
+    indptr: object
+    indices: object
+    values: object
+    shape: tuple
+
+    def __len__(self):
+        return self.shape[0]
+
+
 cdef class Samples:
     """The caller's X, y, weights and order, held for a pass."""
 
-    cdef Buffer x, y, weight, order
+    cdef Buffer x, indptr, indices, y, weight, order
     cdef fbp_samples c
     cdef int64_t n
     cdef int64_t n_in
 
     def __cinit__(self, x, y=None, weight=None, order=None):
-        self.x = Buffer(x, PyBUF_STRIDES | PyBUF_FORMAT)
+        cdef bint sparse = isinstance(x, CSR)
+        self.x = Buffer(x.values if sparse else x, PyBUF_STRIDES | PyBUF_FORMAT)
+        self.indptr = readable(x.indptr if sparse else None)
+        self.indices = readable(x.indices if sparse else None)
         self.y = Buffer(y, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
         self.weight = readable(weight)
         self.order = readable(order)
-        self.n = self.x.view.shape[0]
-        self.n_in = self.x.view.shape[1]
+        self.n, self.n_in = x.shape
         self.c.x = self.x.data()
+        self.c.indptr = <const int64_t *>self.indptr.data()
+        self.c.indices = <const int32_t *>self.indices.data()
         self.c.x_dtype = code_of(self.x.view.format, self.x.view.itemsize)
         self.c.x_stride0 = self.x.view.strides[0]
-        self.c.x_stride1 = self.x.view.strides[1]
+        self.c.x_stride1 = self.x.view.strides[self.x.view.ndim - 1]
         self.c.y = self.y.data()
         self.c.labels = y is not None and self.y.view.format.decode() == "i"
         self.c.weight = <const double *>self.weight.data()

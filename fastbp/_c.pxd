@@ -1,6 +1,6 @@
 """What Cython needs of src_c/include/fastbp/fastbp.h, which documents it."""
 
-from libc.stdint cimport int64_t, uint16_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 
 
 cdef extern from "fastbp/fastbp.h" nogil:
@@ -46,13 +46,14 @@ cdef extern from "fastbp/fastbp.h" nogil:
         int64_t n_norms
         size_t parts[2]
         bint bf16
+        bint sparse
         int64_t steps
         size_t left[2]
         int64_t left_stride
         size_t size
 
     int fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
-                      int64_t block, int64_t panel, int n_slabs, int bf16)
+                      int64_t block, int64_t panel, int n_slabs, int bf16, int sparse)
     int64_t fbp_plan_block(const fbp_layer *layers, int n_layers, size_t itemsize, int64_t batch,
                            int bf16)
     int fbp_plan_parts(const fbp_layer *layer, int64_t n)
@@ -60,6 +61,8 @@ cdef extern from "fastbp/fastbp.h" nogil:
 
     ctypedef struct fbp_samples:
         const char *x
+        const int64_t *indptr
+        const int32_t *indices
         int x_dtype
         ptrdiff_t x_stride0, x_stride1
         const void *y
@@ -90,6 +93,8 @@ cdef extern from "fastbp/fastbp.h" nogil:
         void (*dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, fbp_operand w,
                           const void *b, int64_t n_out, int activation, double alpha, void *a,
                           void *slope, int64_t ld) noexcept nogil
+        void (*sparse_fwd)(const fbp_samples *s, int64_t row0, int64_t n_rows, const void *w,
+                           const void *b, int64_t n_out, void *z, int64_t ld) noexcept nogil
         void (*dense_part)(const void *const *rows, int64_t n_rows, int64_t k0, int64_t k1,
                            int64_t n_in, fbp_operand w, const void *b, int64_t n_out, void *z,
                            int64_t ld) noexcept nogil
@@ -103,6 +108,9 @@ cdef extern from "fastbp/fastbp.h" nogil:
         void (*dense_bwd_dw)(const void *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
                              fbp_operand dz, int64_t n_out, int accumulate,
                              void *dw) noexcept nogil
+        void (*sparse_dw)(const fbp_samples *s, int64_t row0, int64_t n_rows, int64_t i0,
+                          int64_t i1, const void *dz, int64_t ld, int64_t n_out, int accumulate,
+                          void *dw) noexcept nogil
         void (*dense_bwd_db)(const void *dz, int64_t ld, int64_t n_rows, int64_t n_out,
                              int accumulate, void *db) noexcept nogil
         int (*loss)(int kind, const double *parameters, const fbp_samples *s, int64_t row0,

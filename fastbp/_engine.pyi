@@ -6,6 +6,7 @@ network's ``itemsize``; flat vectors, ``y``, ``out`` and the like are C-contiguo
 ``y`` is int32 ``(n,)`` (class labels) or real ``(n, n_out)``.
 """
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -42,6 +43,21 @@ def get_thread_grain() -> float:
 def set_thread_grain(flops: float) -> None:
     """Set that number; 0: always the full team, to test it."""
 
+@dataclass(frozen=True)
+class CSR:
+    """A sparse x of ``shape`` (n, n_in): compressed rows, each with ascending columns.
+
+    ``indptr`` is int64 (n + 1,), ``indices`` int32, ``values`` real. It takes the place of a dense
+    x, but not where gradients of single samples or products of bf16 are asked for.
+    """
+
+    indptr: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int32]
+    values: Array
+    shape: tuple[int, int]
+
+    def __len__(self) -> int: ...
+
 def first_nonfinite(x: Array) -> tuple[int, int] | None:
     """Row and column of the first NaN or infinity of a 2-d ``x``."""
 
@@ -70,21 +86,21 @@ class Network:
     def offsets(self) -> list[tuple[int, int]]:
         """Where each layer's weights and biases start in the flat parameter vector."""
 
-    def predict(self, parameters: Array, x: Array, out: Array, link: bool) -> None:
+    def predict(self, parameters: Array, x: Array | CSR, out: Array, link: bool) -> None:
         """Last layer's output into ``out`` (n, n_out); ``link``: through the loss's link."""
 
     def losses(
-        self, parameters: Array, x: Array, y: Array, weight: Float64 | None, out: Float64
+        self, parameters: Array, x: Array | CSR, y: Array, weight: Float64 | None, out: Float64
     ) -> None:
         """Weighted loss of each sample into ``out`` (n,)."""
 
     def gradient(
-        self, parameters: Array, x: Array, y: Array, weight: Float64 | None, out: Array
+        self, parameters: Array, x: Array | CSR, y: Array, weight: Float64 | None, out: Array
     ) -> float:
         """Gradient of the summed loss into ``out`` (n_parameters,); returns the summed loss."""
 
     def per_sample_gradient(
-        self, parameters: Array, x: Array, y: Array, weight: Float64 | None, out: Array
+        self, parameters: Array, x: Array | CSR, y: Array, weight: Float64 | None, out: Array
     ) -> None:
         """Gradient of each sample's loss into ``out`` (n, n_parameters)."""
 
@@ -107,7 +123,7 @@ class Epoch:
         gradient: Array,
         m: Array | None,
         v: Array | None,
-        x: Array,
+        x: Array | CSR,
         y: Array,
         weight: Float64 | None,
         order: npt.NDArray[np.int64] | None,

@@ -7,6 +7,7 @@ How threads share a batch, with the same bits at any number of them, is in _epoc
 """
 
 import os
+from dataclasses import dataclass
 
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
@@ -14,7 +15,7 @@ from cpython.buffer cimport (
 )
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport parallel, threadid
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -49,6 +50,7 @@ cdef enum:
     MOST_ARENAS = 4  # kept for the next pass; more only while passes run at once
     PANELS_MIN_ROWS = 24  # of a thread's rows: they pay for copies of w that updates keep
     PANELS_ONCE_MIN_ROWS = 256  # and for copies made for them alone
+    BLOCK_OF_SPARSE = 1 << 10  # most rows of a sparse X between barriers
     BLOCK_OF_SLAB = 1 << 11  # most rows of a slab between barriers: Ctrl-C is seen there
     UPDATE = 60  # floating-point operations in whose time a weight is updated
 
@@ -77,7 +79,7 @@ cdef class Arena:
     cdef char *memory
     cdef const fbp_kernels *kernels
 
-    def __cinit__(self, Network network, int64_t block, int n_slabs, bint bf16=False):
+    def __cinit__(self, Network network, int64_t block, int n_slabs, bint bf16, bint sparse):
         cdef int l
         cdef size_t size = network.n_layers * sizeof(fbp_layer)
         self.kernels = kernels_of("", network.itemsize)
@@ -86,7 +88,7 @@ cdef class Arena:
             raise MemoryError()
         memcpy(self.layers, network.layers, size)
         if fbp_plan_make(&self.plan, self.layers, network.n_layers, network.itemsize, block,
-                         self.kernels.panel, n_slabs, bf16) != FBP_OK:
+                         self.kernels.panel, n_slabs, bf16, sparse) != FBP_OK:
             raise OverflowError("the network is too large for this machine's address space")
         self.memory = arena_memory(self.plan.size)
         if self.memory == NULL:
@@ -135,7 +137,7 @@ cdef class Network:
             self.layers[l].n_out = widths[l + 1]
             self.layers[l].activation = activations[l]
             self.layers[l].alpha = alphas[l]
-        if fbp_plan_make(&plan, self.layers, self.n_layers, itemsize, 1, 1, 0, 0) != FBP_OK:
+        if fbp_plan_make(&plan, self.layers, self.n_layers, itemsize, 1, 1, 0, 0, 0) != FBP_OK:
             raise OverflowError("the network has more parameters than this machine can address")
         self.n_parameters = plan.n_parameters
 
@@ -145,7 +147,9 @@ cdef class Network:
     def offsets(self):
         return [(self.layers[l].p_w, self.layers[l].p_b) for l in range(self.n_layers)]
 
-    cdef int64_t block_for(self, int64_t batch, bint bf16=False) noexcept:
+    cdef int64_t block_for(self, int64_t batch, bint bf16, bint sparse) noexcept:
+        if sparse:
+            return min(batch, <int64_t>BLOCK_OF_SPARSE)
         return fbp_plan_block(self.layers, self.n_layers, self.itemsize, batch, bf16)
 
     cdef bint few(self, int64_t batch) noexcept:
@@ -172,16 +176,17 @@ cdef class Network:
             worth = flop_per_weight * <double>self.n_parameters / (_thread_grain * barriers)
         return <int>max(1.0, min(worth, <double>_num_threads))
 
-    cdef Arena take(self, int64_t block, int n_slabs, bint bf16=False):
+    cdef Arena take(self, int64_t block, int n_slabs, bint bf16, bint sparse):
         """An arena from the pool that is large enough, or a new one."""
         cdef Arena arena
         cdef const fbp_kernels *kernels = kernels_of("", self.itemsize)
         for arena in self.pool:
             if (arena.kernels == kernels and arena.plan.block >= block
-                    and arena.plan.n_slabs >= n_slabs and arena.plan.bf16 == bf16):
+                    and arena.plan.n_slabs >= n_slabs and arena.plan.bf16 == bf16
+                    and arena.plan.sparse == sparse):
                 self.pool.remove(arena)
                 return arena
-        return Arena(self, block, n_slabs, bf16)
+        return Arena(self, block, n_slabs, bf16, sparse)
 
     cdef int give_back(self, Arena arena) except -1:
         self.pool.append(arena)
@@ -219,9 +224,10 @@ cdef class Network:
 
     cdef int each_row(self, int what, parameters, Samples samples, Buffer out) except -1:
         """Passes whose rows need nothing of each other: a range of rows for each thread."""
-        cdef int64_t rows = self.block_for(samples.n)
+        cdef bint sparse = samples.c.indptr != NULL
+        cdef int64_t rows = self.block_for(samples.n, False, sparse)
         cdef int threads = <int>min(<int64_t>self.team_for(2.0 * <double>rows, 1), rows)
-        cdef Arena arena = self.take(rows, 0)
+        cdef Arena arena = self.take(rows, 0, False, sparse)
         cdef Buffer p = readable(parameters)
         cdef RowsTask task
         task.run = self.start(arena, p, samples, samples.n // threads >= PANELS_ONCE_MIN_ROWS)
@@ -281,14 +287,16 @@ cdef class Epoch:
         """How to share a batch (_epoch.pxd), on how many threads, and an arena for it."""
         cdef EpochState *e = &self.state
         cdef Network network = self.network
-        cdef bint half = bf16 != NULL
-        cdef int slabs = 1 if half else fbp_plan_slabs(network.layers, network.n_layers, batch)
+        cdef bint half = bf16 != NULL, sparse = self.samples.c.indptr != NULL
+        cdef int slabs = 1
         cdef int64_t rows_of_thread
         cdef double barriers = 2.0
+        if not (half or sparse):
+            slabs = fbp_plan_slabs(network.layers, network.n_layers, batch)
         e.n_slabs = slabs if slabs > 1 else 0
-        e.few_samples = slabs == 1 and network.few(batch) and not half
+        e.few_samples = slabs == 1 and network.few(batch) and not (half or sparse)
         e.block = (min(batch, slabs * <int64_t>BLOCK_OF_SLAB) if slabs > 1
-                   else network.block_for(batch, half))
+                   else network.block_for(batch, half, sparse))
         if slabs == 1 and batch <= FBP_FEW_SAMPLES and not half:
             # by rows there are fewer, but a small net pays as much for what is exchanged at them
             barriers = 2.0 * network.n_layers + 1.0
@@ -300,7 +308,7 @@ cdef class Epoch:
         if slabs > 1:
             self.threads = min(self.threads, slabs)
         self.arena = network.take(self.threads * <int64_t>FBP_SUM_ROWS if slabs > 1 else e.block,
-                                  e.n_slabs, half)
+                                  e.n_slabs, half, sparse)
         rows_of_thread = batch if e.few_samples else batch // self.threads
         e.run = network.start(
             self.arena, parameters, self.samples,

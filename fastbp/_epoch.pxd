@@ -197,7 +197,7 @@ cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
     if tid == 0:
         add_block_loss(e, batch, n, first, last)
     if last or e.n_slabs == 0:
-        gradient_and_update(e, batch, n, first or e.n_slabs > 0, last, tid, team)
+        gradient_and_update(e, batch, row0, n, first or e.n_slabs > 0, last, tid, team)
     if tid == 0:
         finish_block(e, row0 + n, last)
     fbp_barrier_wait(&e.barrier, team)

@@ -115,7 +115,7 @@ class FeedForward:
     def _inputs(self, X: Any, name: str = "X") -> Array:
         return as_samples(X, name, self.layers[0].n_in, self.dtype)
 
-    def _outputs(self, x: Array, link: bool) -> Array:
+    def _outputs(self, x: Array | _engine.CSR, link: bool) -> Array:
         out = np.empty((len(x), self.layers[-1].n_out), self.dtype)
         self._network.predict(self._parameters, x, out, link)
         return out

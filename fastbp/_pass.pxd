@@ -67,7 +67,7 @@ cdef inline fbp_operand in_panels(const void *data) noexcept nogil:
 
 
 cdef inline bint wide(const Pass *t, int layer) noexcept nogil:
-    return t.layers[layer].n_out > t.plan.panel
+    return t.layers[layer].n_out > t.plan.panel and not (layer == 0 and t.plan.sparse)
 
 
 cdef inline fbp_operand w_operand(const Pass *t, int layer) noexcept nogil:
@@ -99,14 +99,25 @@ cdef inline void input_rows(const Pass *t, int64_t row0, int64_t at, int64_t n) 
         point_rows(table, converted, t.plan.x_ld, t.plan.itemsize, n)
 
 
+cdef inline void sparse_layer(const Pass *t, int64_t row0, int64_t at, int64_t n) noexcept nogil:
+    """The first layer's output for samples row0 .. row0+n of a sparse X."""
+    cdef const fbp_layer *layer = &t.layers[0]
+    t.kernels.sparse_fwd(&t.samples, row0, n, weights_of(t, 0), biases_of(t, 0), layer.n_out,
+                         row_of(t, layer.a, layer.ld, at), layer.ld)
+    activate_columns(t, 0, at, n, 0, layer.n_out)
+
+
 cdef inline void forward(const Pass *t, int64_t row0, int64_t at, int64_t n,
                          bint for_backward) noexcept nogil:
     """Samples row0 .. row0+n through the net, in rows at .. at+n of the arena."""
     cdef int l
     cdef const fbp_layer *layer
     cdef char *slope
-    input_rows(t, row0, at, n)
-    for l in range(t.plan.n_layers):
+    if t.plan.sparse:
+        sparse_layer(t, row0, at, n)
+    else:
+        input_rows(t, row0, at, n)
+    for l in range(1 if t.plan.sparse else 0, t.plan.n_layers):
         layer = &t.layers[l]
         slope = row_of(t, layer.slope, layer.ld, at) if for_backward else NULL
         t.kernels.dense_fwd(x_rows(t, l) + at, n, layer.n_in, w_operand(t, l), biases_of(t, l),

@@ -174,8 +174,8 @@ cdef inline int64_t own_rows(const EpochState *e, int l, int64_t n, int tid,
     return share(n_in, rows_of_w(&e.run), tid, team)
 
 
-cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t n, bint first,
-                            const fbp_update *u, int tid, int team) noexcept nogil:
+cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t row0, int64_t n,
+                            bint first, const fbp_update *u, int tid, int team) noexcept nogil:
     """This thread's share of a layer's dw and db over the n rows of the block; updates if u.
 
     With few samples, also its share of dz of the layer below, from w before the update.
@@ -186,7 +186,8 @@ cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t n, bint
     cdef int64_t chunk = chunk_of(e, layer), next_i
     # A gradient that is used at once and not wanted otherwise goes to one place, chunk after chunk.
     cdef bint reuse = first and u != NULL
-    cdef bint outer = (reuse and n == 1 and e.n_slabs == 0 and e.run.bf16 == NULL
+    cdef bint sparse = l == 0 and e.run.plan.sparse
+    cdef bint outer = (reuse and n == 1 and e.n_slabs == 0 and e.run.bf16 == NULL and not sparse
                        and layer.n_in * layer.n_out >= OUTER)
     cdef char *dw = gradient_at(e, layer.p_w + i * layer.n_out)
     bias_gradient(e, l, n, first, tid, team)
@@ -200,6 +201,9 @@ cdef inline void layer_step(EpochState *e, int l, int64_t batch, int64_t n, bint
             add_slabs(e, layer.p_w + i * layer.n_out, (next_i - i) * layer.n_out, dw)
         elif e.run.bf16 != NULL:
             bf16_dw(&e.run, l, n, i, next_i, first, dw)
+        elif sparse:
+            e.run.kernels.sparse_dw(&e.run.samples, row0, n, i, next_i, e.run.arena + layer.dz,
+                                    layer.ld, layer.n_out, not first, dw)
         elif not outer:
             e.run.kernels.dense_bwd_dw(x_rows(&e.run, l), n, i, next_i, dz_operand(e, l),
                                        layer.n_out, not first, dw)
@@ -268,8 +272,8 @@ cdef inline void clipped_update(EpochState *e, int64_t batch, int tid, int team)
         update_rows(e, l, batch, &u, i0, i1, gradient_at(e, layer.p_w + i0 * layer.n_out))
 
 
-cdef inline void gradient_and_update(EpochState *e, int64_t batch, int64_t n, bint first, bint last,
-                                     int tid, int team) noexcept nogil:
+cdef inline void gradient_and_update(EpochState *e, int64_t batch, int64_t row0, int64_t n,
+                                     bint first, bint last, int tid, int team) noexcept nogil:
     cdef bint updates = last and e.update.kind >= 0
     cdef bint clips = updates and e.clip_norm > 0
     cdef fbp_update u
@@ -277,7 +281,7 @@ cdef inline void gradient_and_update(EpochState *e, int64_t batch, int64_t n, bi
     if updates and not clips:
         u = update_of(e, batch, 1.0)
     for l in range(e.run.plan.n_layers - 1, -1, -1):
-        layer_step(e, l, batch, n, first, &u if updates and not clips else NULL, tid, team)
+        layer_step(e, l, batch, row0, n, first, &u if updates and not clips else NULL, tid, team)
         if e.few_samples and l > 0:
             fbp_barrier_wait(&e.barrier, team)
     if clips:

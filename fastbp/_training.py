@@ -18,9 +18,9 @@ _SLICE = 0.05  # seconds of compiled code between two looks at Ctrl-C and the ca
 
 @dataclass(frozen=True)
 class Samples:
-    """Validated data: ``x`` (n, n_in), labels (n,) or targets (n, n_out), weights (n,) or None."""
+    """Validated data: features, labels (n,) or targets (n, n_out), weights (n,) or None."""
 
-    x: Array
+    x: Any  # (n, n_in): an ndarray, or an _engine.CSR
     y: Array
     weight: Float64 | None
 

@@ -78,7 +78,7 @@ static void take_arena(const fbp_plan *plan, fbp_layer *layer, int first, int la
     layer->dz = take(used, block, layer->ld * item, status);
     layer->slope =
         take(used, fbp_keeps_slope(layer->activation) ? block : 0, layer->ld * item, status);
-    const int wide = layer->n_out > plan->panel && !bf16;
+    const int wide = layer->n_out > plan->panel && !bf16 && !(first && plan->sparse);
     layer->w_panels = take(used, wide ? layer->n_in : 0, panels_width(layer->n_out) * item, status);
     layer->wt_panels =
         take(used, first || bf16 ? 0 : layer->n_out, panels_width(layer->n_in) * item, status);
@@ -127,7 +127,7 @@ static int64_t size_of_parts(const fbp_layer *layers, int n_layers, int64_t bloc
 }
 
 enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
-                              int64_t block, int64_t panel, int n_slabs, int bf16)
+                              int64_t block, int64_t panel, int n_slabs, int bf16, int sparse)
 {
     enum fbp_status status = FBP_OK;
     int64_t used = 0;
@@ -137,6 +137,7 @@ enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, s
                        .panel = panel,
                        .n_slabs = n_slabs,
                        .bf16 = bf16,
+                       .sparse = sparse,
                        .steps = (block + FBP_BF16_UNIT - 1) / FBP_BF16_UNIT};
     for (int l = 0; l < n_layers && status == FBP_OK; l++) {
         take_parameters(plan, &layers[l], &status);
@@ -145,7 +146,7 @@ enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, s
         take_arena(plan, &layers[l], l == 0, l == n_layers - 1, &used, &status);
     }
     plan->x_ld = leading_dimension(layers[0].n_in, itemsize, 0);
-    plan->x = take(&used, block, plan->x_ld * (int64_t)itemsize, &status);
+    plan->x = take(&used, sparse ? 0 : block, plan->x_ld * (int64_t)itemsize, &status);
     plan->row_loss = take(&used, block, sizeof(double), &status);
     plan->slab_size = (size_t)round_up(plan->n_parameters * (int64_t)itemsize, FBP_ALIGN);
     plan->slabs = take(&used, n_slabs, (int64_t)plan->slab_size, &status);

@@ -16,9 +16,10 @@ from sklearn.utils.validation import (
 
 from fastbp import _engine
 from fastbp._training import Samples
-from fastbp._validation import Array, Float64, as_numeric, as_weights
+from fastbp._validation import Array, Float64, as_weights
 from fastbp.estimators import _lbfgs, _stochastic
 from fastbp.estimators._constraints import CONSTRAINTS
+from fastbp.estimators._features import as_features
 from fastbp.estimators._network import (
     blank_model,
     draw_parameters,
@@ -130,7 +131,7 @@ class BaseMLP(BaseEstimator, ABC):
 
     def _samples(self, X: Any, y: Any, sample_weight: Float64 | None) -> Samples:
         model = self._model
-        return Samples(as_numeric(X, "X"), self._targets(y, model.dtype), sample_weight)
+        return Samples(as_features(X, model.dtype), self._targets(y, model.dtype), sample_weight)
 
     def _fit_stochastic(
         self, X: Any, y: Any, sample_weight: Float64 | None, incremental: bool
@@ -248,7 +249,7 @@ class BaseMLP(BaseEstimator, ABC):
         model = self._bound_model()
         if not self._is_plain(X, model):
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-            X = as_numeric(X, "X")
+            X = as_features(X, model.dtype)
         return model._outputs(X, link=True)
 
     def _is_plain(self, X: Any, model: Model) -> bool:

@@ -123,6 +123,7 @@ typedef struct {
     int64_t n_norms;
     size_t parts[2]; /* parts of z of few samples: of one layer, and of the next */
     int bf16;        /* products are of bf16: there are no float32 panels */
+    int sparse;      /* X is: there is no room for its rows, nor panels for its products */
     int64_t steps;   /* tiles along the samples of a block */
     size_t left[2];  /* x and dz of a block as left operands: of one layer, and of the next */
     int64_t left_stride;
@@ -133,7 +134,7 @@ typedef struct {
  * alpha are given, for kernels whose panels have `panel` columns, or for products of bf16.
  * FBP_TOO_LARGE when a size does not fit into 62 bits. */
 enum fbp_status fbp_plan_make(fbp_plan *plan, fbp_layer *layers, int n_layers, size_t itemsize,
-                              int64_t block, int64_t panel, int n_slabs, int bf16);
+                              int64_t block, int64_t panel, int n_slabs, int bf16, int sparse);
 
 /* Rows that go through the network together for batches of `batch`: enough to feed the products,
  * few enough to stay in cache. Depends on the net and the batch alone, so that sums over a block
@@ -154,9 +155,12 @@ int fbp_plan_slabs(const fbp_layer *layers, int n_layers, int64_t batch);
 /* ------------------------------------------------------------------------------------------------
  * Kernels */
 
-/* The caller's samples. */
+/* The caller's samples. Where indptr is not NULL, X is sparse: row r holds x[k] (of type real) in column
+ * indices[k] for indptr[r] <= k < indptr[r + 1], columns ascending. */
 typedef struct {
     const char *x;
+    const int64_t *indptr;
+    const int32_t *indices;
     int x_dtype;
     ptrdiff_t x_stride0, x_stride1; /* bytes */
     const void *y; /* int32 class labels if `labels`, else real (n x n_out); NULL: no targets */
@@ -204,6 +208,10 @@ typedef struct {
     void (*dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, fbp_operand w,
                       const void *b, int64_t n_out, int activation, double alpha, void *a,
                       void *slope, int64_t ld);
+    /* z[r] = b + X[order[row0 + r]] w for r < n_rows of a sparse X; w (n_in x n_out) is row-major. The
+     * bits are those of dense_fwd on the same X. */
+    void (*sparse_fwd)(const fbp_samples *s, int64_t row0, int64_t n_rows, const void *w,
+                       const void *b, int64_t n_out, void *z, int64_t ld);
     /* z[r] = b + rows[r][k0 .. k1] w[k0 .. k1] for r < n_rows, w having n_in rows; b NULL: zero. z has
      * leading dimension ld. */
     void (*dense_part)(const void *const *rows, int64_t n_rows, int64_t k0, int64_t k1,
@@ -226,6 +234,10 @@ typedef struct {
      * FBP_SUM_ROWS; the pieces are added in order. `accumulate`: to what dw holds. */
     void (*dense_bwd_dw)(const void *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
                          fbp_operand dz, int64_t n_out, int accumulate, void *dw);
+    /* The same for a sparse X, whose samples row0 .. row0 + n_rows have dz, of leading dimension ld,
+     * as one sum in order */
+    void (*sparse_dw)(const fbp_samples *s, int64_t row0, int64_t n_rows, int64_t i0, int64_t i1,
+                      const void *dz, int64_t ld, int64_t n_out, int accumulate, void *dw);
     /* db = sum_r dz[r], r in order; `accumulate`: added to what db holds */
     void (*dense_bwd_db)(const void *dz, int64_t ld, int64_t n_rows, int64_t n_out, int accumulate,
                          void *db);
