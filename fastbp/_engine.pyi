@@ -35,7 +35,9 @@ def bf16_isas() -> tuple[str, ...]:
 def build_info() -> dict[str, Any]:
     """``compiler`` (str) and ``openmp`` (int: the _OPENMP date, 0 in a serial build)."""
 
-def get_num_threads() -> int: ...
+def get_num_threads() -> int:
+    """How many threads a pass may use: as set, or fewer where OpenMP has been limited since."""
+
 def set_num_threads(n: int) -> None: ...
 def get_thread_grain() -> float:
     """Floating-point operations between two barriers that pay for a thread."""
@@ -71,6 +73,8 @@ class Network:
     """
 
     n_parameters: int
+    max_threads: int
+    """Most threads of its passes; 0: as `get_num_threads` says."""
 
     def __init__(
         self,

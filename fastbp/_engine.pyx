@@ -114,6 +114,7 @@ cdef class Arena:
 
 cdef class Network:
     cdef readonly int64_t n_parameters
+    cdef public int max_threads
     cdef int n_layers
     cdef size_t itemsize
     cdef fbp_layer *layers
@@ -171,10 +172,11 @@ cdef class Network:
 
     cdef int team_for(self, double flop_per_weight, double barriers) noexcept:
         """Threads that pay for so much work with so many barriers in it."""
-        cdef double worth = <double>_num_threads
+        cdef int most = self.max_threads if self.max_threads > 0 else get_num_threads()
+        cdef double worth = <double>most
         if _thread_grain > 0:
             worth = flop_per_weight * <double>self.n_parameters / (_thread_grain * barriers)
-        return <int>max(1.0, min(worth, <double>_num_threads))
+        return <int>max(1.0, min(worth, <double>most))
 
     cdef Arena take(self, int64_t block, int n_slabs, bint bf16, bint sparse):
         """An arena from the pool that is large enough, or a new one."""

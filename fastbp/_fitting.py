@@ -1,7 +1,7 @@
 """The epochs of one fit, with callbacks around them."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from reprlib import repr as short
 from time import perf_counter
@@ -33,6 +33,18 @@ def as_callbacks(callbacks: Iterable[Callback], verbose: int) -> list[Callback]:
     return hooks
 
 
+@contextmanager
+def callbacks_around(
+    callbacks: list[Callback], model: "Model", history: History, epochs: int
+) -> Iterator[None]:
+    """Begin all callbacks; end those that have begun, however the fit ends."""
+    with ExitStack() as stack:
+        for callback in callbacks:
+            callback.on_fit_begin(model, history, epochs)
+            stack.callback(callback.on_fit_end, model, history)
+        yield
+
+
 class Shuffler(Protocol):
     """What draws the orders of the samples."""
 
@@ -52,14 +64,9 @@ class Fit:
     shuffler: Shuffler | None
     history: History
 
-    @contextmanager
-    def callbacks_around(self, epochs: int) -> Iterator[None]:
+    def callbacks_around(self, epochs: int) -> AbstractContextManager[None]:
         """Begin all callbacks; end those that have begun, however the fit ends."""
-        with ExitStack() as stack:
-            for callback in self.callbacks:
-                callback.on_fit_begin(self.model, self.history, epochs)
-                stack.callback(callback.on_fit_end, self.model, self.history)
-            yield
+        return callbacks_around(self.callbacks, self.model, self.history, epochs)
 
     def run(self, epochs: int) -> bool:
         """Train until all epochs are done or a callback stops; say whether one did."""

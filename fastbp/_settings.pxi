@@ -1,7 +1,8 @@
 # Part of _engine: settings of the process (kernel table, bf16, threads) and the parallel region.
 
 cdef str _isa = ""  # none yet: chosen when first needed
-cdef int _num_threads = fbp_openmp_threads()
+cdef int _openmp_threads = fbp_openmp_threads()  # at first
+cdef int _num_threads = _openmp_threads
 # Floating-point operations that pay for one more thread at one barrier, measured on two cores.
 cdef double _thread_grain = 0.75e6
 
@@ -71,8 +72,9 @@ def build_info():
     return {"compiler": fbp_compiler().decode(), "openmp": fbp_openmp_version()}
 
 
-def get_num_threads():
-    return _num_threads
+cpdef int get_num_threads() noexcept:
+    cdef int limit = fbp_openmp_threads()
+    return min(_num_threads, limit) if limit < _openmp_threads else _num_threads
 
 
 def set_num_threads(int n):

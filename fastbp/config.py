@@ -21,7 +21,10 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Return how many threads may be used: at first what OpenMP would use."""
+    """Return how many threads may be used: at first what OpenMP would use.
+
+    Never more than a limit that was put on OpenMP meanwhile, by threadpoolctl for example.
+    """
     return _engine.get_num_threads()
 
 

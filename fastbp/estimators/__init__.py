@@ -12,6 +12,7 @@ except ImportError as error:
     ) from error
 
 from fastbp.estimators._classifier import MLPClassifier
+from fastbp.estimators._conversion import from_sklearn
 from fastbp.estimators._regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]

@@ -1,12 +1,13 @@
 """`MLPClassifier`."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -16,7 +17,8 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import validate_data
 
 from fastbp._validation import Array, Float64
-from fastbp.estimators._constraints import store
+from fastbp.estimators._callbacks import with_callbacks
+from fastbp.estimators._constraints import CLASS_WEIGHT, CONSTRAINTS, store
 from fastbp.estimators._mlp import BaseMLP
 from fastbp.estimators._network import CappedCrossEntropy
 from fastbp.losses import Loss
@@ -24,6 +26,10 @@ from fastbp.losses import Loss
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """scikit-learn's multi-layer perceptron classifier."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS | {
+        "class_weight": CLASS_WEIGHT
+    }
 
     def __init__(
         self,
@@ -51,6 +57,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        class_weight: Any = None,
+        clip_norm: float | None = None,
+        scoring: Any = None,
+        restore_best_weights: bool | None = None,
+        callbacks: Any = None,
+        n_threads: int | None = None,
+        dtype: Any = None,
+        precision: str | None = None,
     ) -> None:
         store(self, locals())
 
@@ -99,7 +113,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         decisions: Array = self._label_binarizer.transform(y).astype(bool)
         return decisions
 
-    def _classes_of(self, y: Array) -> Array:
+    def _true(self, y: Array) -> Array:
         """Return what `_encode` was given."""
         if self._is_multiclass:
             return np.asarray(self.classes_[y])
@@ -117,6 +131,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
         return y if self._is_multiclass else np.ascontiguousarray(y, dtype)
 
+    def _weights(self, y: Array, sample_weight: Float64 | None) -> Float64 | None:
+        if self.class_weight is None:
+            return sample_weight
+        of_class: Float64 = compute_sample_weight(self.class_weight, self._true(y))
+        return of_class if sample_weight is None else of_class * sample_weight
+
     def _output(self, y: Array) -> tuple[int, str]:
         if self._is_multiclass:
             return len(self.classes_), "softmax"
@@ -131,13 +151,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return y if y.ndim == 2 and y.shape[1] == 1 else None
 
     def _score_outputs(self, y: Array, outputs: Array, sample_weight: Float64 | None) -> float:
-        true, said = self._classes_of(y), self._decode(outputs)
+        true, said = self._true(y), self._decode(outputs)
         return float(accuracy_score(true, said, sample_weight=sample_weight))
 
     # ------------------------------------------------------------------------- fit and prediction
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one epoch; the optimizer goes on from where it was.
 
@@ -156,7 +177,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if _check_partial_fit_first_call(self, classes):
             multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
-        return self._fit(X, y, sample_weight, incremental=True)
+        return self._fit(X, y, sample_weight, None, incremental=True)
 
     def predict(self, X: Any) -> Array:
         """Return the most probable class of each sample, or each label above 0.5.

@@ -4,22 +4,29 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+
+from fastbp.layers import ACTIVATIONS, Activation
+from fastbp.losses import LOSSES, Loss
+from fastbp.optimizers import Optimizer
+from fastbp.schedules import Schedule
+
+STOCHASTIC = ("sgd", "adam", "adamw", "rmsprop", "adagrad")
 
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-    "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
-    "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+    "activation": [StrOptions({"logistic", *ACTIVATIONS}), Activation, "array-like"],
+    "solver": [StrOptions({"lbfgs", *STOCHASTIC}), Optimizer],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), Schedule],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
     "power_t": [Interval(Real, 0, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
     "shuffle": ["boolean"],
     "random_state": ["random_state"],
     "tol": [Interval(Real, 0, None, closed="left")],
-    "verbose": ["verbose"],
+    "verbose": ["verbose", StrOptions({"bar"})],
     "warm_start": ["boolean"],
     "momentum": [Interval(Real, 0, 1, closed="both")],
     "nesterovs_momentum": ["boolean"],
@@ -30,7 +37,17 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "epsilon": [Interval(Real, 0, None, closed="neither")],
     "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
     "max_fun": [Interval(Integral, 1, None, closed="left")],
+    # beyond scikit-learn's
+    "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "scoring": [str, callable, None],
+    "restore_best_weights": ["boolean", None],
+    "callbacks": ["array-like", HasMethods("__iter__"), None],
+    "n_threads": [Interval(Integral, 1, 1024, closed="both"), None],
+    "dtype": [StrOptions({"float32", "float64"}), type, np.dtype, None],
+    "precision": [StrOptions({"bf16"}), None],
 }
+CLASS_WEIGHT: list[Any] = [StrOptions({"balanced"}), dict, list, None]
+LOSS: list[Any] = [StrOptions(set(LOSSES) - {"softmax_cross_entropy"}), Loss]
 
 
 def store(estimator: Any, parameters: dict[str, Any]) -> None:

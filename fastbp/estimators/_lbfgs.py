@@ -1,17 +1,21 @@
 """All samples at once with SciPy's L-BFGS-B on the flat parameters."""
 
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 import scipy.optimize
 from sklearn.utils.optimize import _check_optimize_result
 
+from fastbp._fitting import as_callbacks, callbacks_around
 from fastbp._training import Samples
 from fastbp._validation import Array
+from fastbp.callbacks import Callback
 from fastbp.errors import DivergenceError
 from fastbp.estimators._network import total_squares
 from fastbp.estimators._objective import PenalizedLoss
 from fastbp.estimators._stochastic import NOT_FINITE
+from fastbp.history import History
 from fastbp.model import Model
 
 
@@ -28,30 +32,53 @@ def objective(
     return report.of_all(loss, total_squares(model.weights)), gradient
 
 
-def minimize(estimator: Any, model: Model, samples: Samples) -> None:
+class _Iterations:
+    """Called by SciPy after each iteration: output, callbacks."""
+
+    def __init__(self, estimator: Any, model: Model, callbacks: list[Callback]) -> None:
+        self._talks = bool(estimator.verbose) and estimator.verbose != "bar"
+        self._model = model
+        self.callbacks = callbacks
+        self.history = History(["loss"])
+        self.stopped = False
+        self._begun = perf_counter()
+
+    def __call__(self, intermediate_result: Any) -> None:
+        """Record an iteration; StopIteration if a callback says so."""
+        now = perf_counter()
+        self.history.append({"loss": float(intermediate_result.fun), "seconds": now - self._begun})
+        self._begun = now
+        if self._talks:
+            print(f"Iteration {len(self.history)}, loss = {self.history.loss[-1]:.8f}")  # noqa: T201
+        self._model.parameters[:] = intermediate_result.x
+        answers = [c.on_epoch_end(self._model, self.history) for c in self.callbacks]
+        if any(answers):
+            self.stopped = True
+            raise StopIteration
+
+
+def minimize(estimator: Any, model: Model, samples: Samples, hooks: list[Callback]) -> None:
     """Fit the model's parameters."""
     report = PenalizedLoss(model.loss_function, samples, estimator.alpha)
-    iterations = 0
-
-    def show(intermediate_result: Any) -> None:
-        nonlocal iterations
-        iterations += 1
-        print(f"Iteration {iterations}, loss = {intermediate_result.fun:.8f}")  # noqa: T201
-
-    result = scipy.optimize.minimize(
-        lambda parameters: objective(model, samples, report, parameters),
-        model.parameters.copy(),
-        method="L-BFGS-B",
-        jac=True,
-        callback=show if estimator.verbose else None,
-        options={
-            "maxfun": estimator.max_fun,
-            "maxiter": estimator.max_iter,
-            "gtol": estimator.tol,
-        },
-    )
-    if not (np.isfinite(result.fun) and np.isfinite(result.x).all()):
-        raise DivergenceError(NOT_FINITE)
-    estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)
-    estimator.loss_ = float(result.fun)
-    model.parameters[:] = result.x
+    own = as_callbacks(estimator.callbacks or (), estimator.verbose == "bar")
+    iterations = _Iterations(estimator, model, [*hooks, *own])
+    with callbacks_around(iterations.callbacks, model, iterations.history, estimator.max_iter):
+        result = scipy.optimize.minimize(
+            lambda parameters: objective(model, samples, report, parameters),
+            model.parameters.copy(),
+            method="L-BFGS-B",
+            jac=True,
+            callback=iterations,
+            options={
+                "maxfun": estimator.max_fun,
+                "maxiter": estimator.max_iter,
+                "gtol": estimator.tol,
+            },
+        )
+        if not (np.isfinite(result.fun) and np.isfinite(result.x).all()):
+            raise DivergenceError(NOT_FINITE)
+        model.parameters[:] = result.x
+        estimator.loss_ = float(result.fun)
+        estimator.n_iter_ = len(iterations.history)
+    if not iterations.stopped:
+        estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)

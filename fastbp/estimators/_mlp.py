@@ -5,20 +5,25 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
-from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    validate_data,
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
 )
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastbp import _engine
+from fastbp._network import as_dtype
 from fastbp._training import Samples
-from fastbp._validation import Array, Float64, as_weights
+from fastbp._validation import Array, Float64, as_integer, as_weights
+from fastbp.callbacks import Callback
 from fastbp.estimators import _lbfgs, _stochastic
+from fastbp.estimators._bookkeeping import restores_best
+from fastbp.estimators._callbacks import CallbackSupportMixin, Tasks, with_callbacks
 from fastbp.estimators._constraints import CONSTRAINTS
+from fastbp.estimators._derivatives import hidden_activations, input_jacobian
 from fastbp.estimators._features import as_features
 from fastbp.estimators._network import (
     blank_model,
@@ -27,14 +32,14 @@ from fastbp.estimators._network import (
     layers_of,
     model_of,
 )
+from fastbp.estimators._validation_set import hold_out, validation_of
 from fastbp.losses import Loss
 from fastbp.model import Model
-from fastbp.optimizers import SGD, Adam, Optimizer
-
-_STOCHASTIC = ("sgd", "adam")
 
 
-class BaseMLP(BaseEstimator, ABC):
+class BaseMLP(
+    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC
+):
     """Base of the classifier and the regressor."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
@@ -46,8 +51,20 @@ class BaseMLP(BaseEstimator, ABC):
         """Return X as scikit-learn validates it, and y as `_targets` takes it."""
 
     @abstractmethod
+    def _encode(self, y: Array) -> Array:
+        """Return validated y as `_targets` takes it."""
+
+    @abstractmethod
+    def _decode(self, outputs: Array) -> Array:
+        """Return what `predict` says, given the network's outputs."""
+
+    @abstractmethod
     def _targets(self, y: Any, dtype: np.dtype[Any]) -> Array:
         """Return y as the engine reads it: labels (n,) or targets (n, n_outputs)."""
+
+    @abstractmethod
+    def _weights(self, y: Any, sample_weight: Float64 | None) -> Float64 | None:
+        """Return the weights of the samples, those of their classes included."""
 
     @abstractmethod
     def _output(self, y: Any) -> tuple[int, str]:
@@ -62,13 +79,18 @@ class BaseMLP(BaseEstimator, ABC):
         """Return accuracy or R2 of the network's outputs, given what `_targets` was given."""
 
     @abstractmethod
+    def _true(self, y: Any) -> Any:
+        """Return what `_encode` was given."""
+
+    @abstractmethod
     def _stratify(self, y: Any) -> Any:
         """Return what a validation set is stratified by; None: it is not."""
 
     # ---------------------------------------------------------------------------------- fitting
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    @with_callbacks
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> Self:
         """Fit the network to data.
 
         Parameters
@@ -78,29 +100,60 @@ class BaseMLP(BaseEstimator, ABC):
             Class labels, or targets.
         sample_weight : array-like of shape (n_samples,), optional
             What each sample's loss is multiplied by.
+        validation_data : (X, y), optional
+            Data that is scored after each epoch, and that early stopping goes by, in place of a
+            part of the training data.
 
         Returns
         -------
         self
-        """
-        return self._fit(X, y, sample_weight, incremental=False)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, incremental: bool) -> Self:
+        Raises
+        ------
+        ValueError, TypeError
+            A parameter or the data is not as it should be.
+        DivergenceError
+            Training stopped being finite; `coefs_` are the last finite ones.
+        """
+        return self._fit(X, y, sample_weight, validation_data, incremental=False)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool
+    ) -> Self:
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
         widths = hidden_widths(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:
-            sample_weight = as_weights(
-                _check_sample_weight(sample_weight, X), "sample_weight", X.shape[0]
-            )
+            weight = _check_sample_weight(sample_weight, X)
+            sample_weight = as_weights(weight, "sample_weight", X.shape[0])
         self._random_state = check_random_state(self.random_state)
         if first:
             self._initialize([X.shape[1], *widths], y, X.dtype)
         model = self._bound_model()
+        held = None if validation_data is None else validation_of(self, validation_data)
+        hooks: list[Callback] = []
+        if getattr(self, "_skl_callbacks", None):
+            metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+            hooks.append(Tasks(self, {"X": X, "y": y, "metadata": metadata}))
         if self.solver == "lbfgs":
-            _lbfgs.minimize(self, model, self._samples(X, y, sample_weight))
-        else:
-            self._fit_stochastic(X, y, sample_weight, incremental)
+            samples = self._samples(X, y, self._weights(y, sample_weight))
+            _lbfgs.minimize(self, model, samples, hooks)
+            return self
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer = _stochastic.Solver.start(self, model)
+        if self.early_stopping and held is None:
+            X, y, sample_weight, held = hold_out(self, X, y, sample_weight)
+        self._begin_curves(held is not None)
+        samples = self._samples(X, y, self._weights(y, sample_weight))
+        batch_size = self._clipped_batch_size(len(samples))
+        _stochastic.train(
+            self,
+            _stochastic.Training(model, samples, held, batch_size, incremental, hooks),
+        )
+        if restores_best(self):
+            model.parameters[:] = self._best_parameters
         return self
 
     def _initialize(self, widths: list[int], y: Any, dtype: np.dtype[Any]) -> None:
@@ -110,6 +163,8 @@ class BaseMLP(BaseEstimator, ABC):
         layers = layers_of([*widths, n_outputs], self.activation)
         # SciPy's driver is float64 throughout, and so are its steps; as in scikit-learn
         own = np.dtype(np.float64) if self.solver == "lbfgs" else dtype
+        if self.dtype is not None:
+            own = dtype = as_dtype(self.dtype)
         model = blank_model(layers, self._loss(own), own)
         draw_parameters(model, self.activation, self._random_state, dtype)
         self._bind(model)
@@ -118,50 +173,23 @@ class BaseMLP(BaseEstimator, ABC):
         self.n_layers_ = len(model.layers) + 1
         self._best_parameters = model.parameters.copy()
         if self.solver != "lbfgs":
-            self._initialize_curves()
+            self.loss_curve_: list[float] = []
+            self._no_improvement_count = 0
+            self.best_loss_: float | None = None
+            self.validation_scores_: list[float] | None = None
 
-    def _initialize_curves(self) -> None:
-        self.loss_curve_: list[float] = []
-        self._no_improvement_count = 0
-        held_out = self.early_stopping
-        self.validation_scores_: list[float] | None = [] if held_out else None
-        self.validation_loss_curve_: list[float] | None = [] if held_out else None
-        self.best_validation_score_ = -np.inf if held_out else None
-        self.best_loss_ = None if held_out else np.inf
+    def _begin_curves(self, validates: bool) -> None:
+        """Make room for what this fit records and an earlier one may not have."""
+        if getattr(self, "validation_scores_", None) is None:
+            self.validation_scores_ = [] if validates else None
+            self.validation_loss_curve_: list[float] | None = [] if validates else None
+            self.best_validation_score_ = -np.inf if validates else None
+        if not self.early_stopping and self.best_loss_ is None:
+            self.best_loss_ = np.inf
 
     def _samples(self, X: Any, y: Any, sample_weight: Float64 | None) -> Samples:
-        model = self._model
-        return Samples(as_features(X, model.dtype), self._targets(y, model.dtype), sample_weight)
-
-    def _fit_stochastic(
-        self, X: Any, y: Any, sample_weight: Float64 | None, incremental: bool
-    ) -> None:
-        model = self._model
-        if not incremental or not hasattr(self, "_optimizer"):
-            policy = self.learning_rate if self.solver == "sgd" else "constant"
-            self._optimizer = _stochastic.Solver.start(
-                self._optimizer_spec(), model, policy, self.power_t
-            )
-        validation = None
-        if self.early_stopping:
-            if incremental:
-                raise ValueError("partial_fit does not support early_stopping=True")
-            X, y, sample_weight, validation = self._hold_out(X, y, sample_weight)
-        samples = self._samples(X, y, sample_weight)
-        _stochastic.train(
-            self, model, samples, validation, self._clipped_batch_size(len(samples)), incremental
-        )
-        if self.early_stopping:
-            model.parameters[:] = self._best_parameters
-
-    def _optimizer_spec(self) -> Optimizer:
-        rate = float(self.learning_rate_init)
-        if self.solver == "sgd":
-            nesterov = bool(self.nesterovs_momentum) and self.momentum > 0
-            return SGD(rate, momentum=float(self.momentum), nesterov=nesterov)
-        return Adam(
-            rate, beta1=self.beta_1, beta2=self.beta_2, eps=float(self.epsilon), eps_hat=True
-        )
+        dtype = self._model.dtype
+        return Samples(as_features(X, dtype), self._targets(y, dtype), sample_weight)
 
     def _clipped_batch_size(self, n_samples: int) -> int:
         if self.batch_size == "auto":
@@ -174,37 +202,8 @@ class BaseMLP(BaseEstimator, ABC):
             )
         return int(min(self.batch_size, n_samples))
 
-    def _hold_out(
-        self, X: Any, y: Any, sample_weight: Float64 | None
-    ) -> tuple[Any, Any, Float64 | None, _stochastic.Validation]:
-        """Split a validation set off, as scikit-learn does."""
-        arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
-        parts = train_test_split(
-            *arrays,
-            random_state=self._random_state,
-            test_size=self.validation_fraction,
-            stratify=self._stratify(y),
-        )
-        train, held = parts[::2], parts[1::2]
-        if held[0].shape[0] < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of "
-                "your dataset."
-            )
-        weight = None if sample_weight is None else held[2]
-        samples = self._samples(held[0], held[1], weight)
-
-        def score() -> float:
-            outputs = self._model._outputs(samples.x, link=True)
-            if not np.isfinite(outputs).all():
-                return float("nan")
-            return self._score_outputs(held[1], outputs, weight)
-
-        validation = _stochastic.Validation(samples, score)
-        return train[0], train[1], None if sample_weight is None else train[2], validation
-
     def _check_solver(self) -> bool:
-        if self.solver not in _STOCHASTIC:
+        if self.solver == "lbfgs":
             raise AttributeError(
                 "partial_fit is only available for stochastic optimizers. "
                 f"{self.solver} is not stochastic."
@@ -233,6 +232,7 @@ class BaseMLP(BaseEstimator, ABC):
         ):
             model = model_of(self.coefs_, self.intercepts_, self.activation, self._loss)
             self._bind(model)
+        model._network.max_threads = self.n_threads or 0
         return model
 
     def __getstate__(self) -> dict[str, Any]:
@@ -245,12 +245,17 @@ class BaseMLP(BaseEstimator, ABC):
 
     def _outputs(self, X: Any) -> Array:
         """Return the network's outputs: probabilities, rates or values."""
+        model, x = self._input(X)
+        return model._outputs(x, link=True)
+
+    def _input(self, X: Any) -> tuple[Model, Any]:
+        """Return the model, and X as it reads it."""
         check_is_fitted(self)
         model = self._bound_model()
-        if not self._is_plain(X, model):
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-            X = as_features(X, model.dtype)
-        return model._outputs(X, link=True)
+        if self._is_plain(X, model):
+            return model, X
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return model, as_features(X, model.dtype)
 
     def _is_plain(self, X: Any, model: Model) -> bool:
         """Whether X needs none of scikit-learn's checks, which take longer than one sample."""
@@ -265,6 +270,58 @@ class BaseMLP(BaseEstimator, ABC):
             and not hasattr(self, "feature_names_in_")
             and _engine.first_nonfinite(X) is None
         )
+
+    def transform(self, X: Any, layer: int = -1) -> Array:
+        """Return the activations of a hidden layer.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        layer : int
+            Number of the hidden layer, from 0; -1 is the last.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, width of the layer)
+        """
+        model, x = self._input(X)
+        n_hidden = len(model.layers) - 1
+        if n_hidden == 0:
+            raise ValueError("transform: this network has no hidden layer")
+        layer = as_integer(layer, "layer", -n_hidden, n_hidden - 1)
+        return hidden_activations(model, x, layer % n_hidden)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.coefs_[-1].shape[0])
+
+    def input_gradient(self, X: Any) -> Float64:
+        """Return the derivatives of predicted values, or probabilities, by the features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64 of shape (n_samples, n_features) or (n_samples, n_outputs, n_features)
+            The first where there is one output; of a binary classifier that is the probability of
+            the second class.
+        """
+        model, x = self._input(X)
+        if isinstance(x, _engine.CSR):
+            raise TypeError("input_gradient: X must be dense, as the derivatives are")
+        jacobian = input_jacobian(model, x)
+        return jacobian[:, 0] if jacobian.shape[1] == 1 else jacobian
+
+    def to_sklearn(self) -> Any:
+        """Return a fitted estimator of scikit-learn that predicts the same.
+
+        ValueError where scikit-learn has not got what the parameters ask for.
+        """
+        from fastbp.estimators._conversion import to_sklearn  # noqa: PLC0415 -- it imports this
+
+        return to_sklearn(self)
 
     def __sklearn_tags__(self) -> Any:
         """Return what these estimators can do."""

@@ -6,22 +6,20 @@ import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from fastbp._validation import Array, Float64
-from fastbp.estimators._constraints import CONSTRAINTS, store
+from fastbp.estimators._callbacks import with_callbacks
+from fastbp.estimators._constraints import CONSTRAINTS, LOSS, store
 from fastbp.estimators._mlp import BaseMLP
-from fastbp.losses import Loss, as_loss
+from fastbp.losses import Loss, Pinball, as_loss
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
     """scikit-learn's multi-layer perceptron regressor."""
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS | {
-        "loss": [StrOptions({"squared_error", "poisson"})]
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS | {"loss": LOSS}
 
     def __init__(
         self,
@@ -50,6 +48,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        clip_norm: float | None = None,
+        scoring: Any = None,
+        restore_best_weights: bool | None = None,
+        callbacks: Any = None,
+        n_threads: int | None = None,
+        dtype: Any = None,
+        precision: str | None = None,
     ) -> None:
         store(self, locals())
 
@@ -66,13 +71,30 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        return X, y.reshape(-1, 1) if y.ndim == 1 else y
+        return X, self._encode(y)
+
+    def _encode(self, y: Array) -> Array:
+        """Return targets (n, n_outputs): one column for each quantile, if there are several."""
+        loss = self._loss(np.dtype(np.float64))
+        column = y.reshape(-1, 1) if y.ndim == 1 else y
+        if isinstance(loss, Pinball) and isinstance(loss.quantiles, tuple) and y.ndim == 1:
+            return np.repeat(column, len(loss.quantiles), axis=1)
+        return column
+
+    def _decode(self, outputs: Array) -> Array:
+        return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+    def _true(self, y: Array) -> Array:
+        return self._decode(y)
+
+    def _weights(self, y: Array, sample_weight: Float64 | None) -> Float64 | None:
+        return sample_weight
 
     def _targets(self, y: Array, dtype: np.dtype[Any]) -> Array:
         return self._loss(dtype).as_targets(y, "y", (len(y), self.n_outputs_), dtype)
 
     def _output(self, y: Array) -> tuple[int, str]:
-        return y.shape[1], "exp" if self.loss == "poisson" else "identity"
+        return y.shape[1], "exp" if self._loss(y.dtype).name == "poisson" else "identity"
 
     def _loss(self, dtype: np.dtype[Any]) -> Loss:
         return as_loss(self.loss, "loss")
@@ -85,6 +107,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
+    @with_callbacks
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch; the optimizer goes on from where it was.
 
@@ -98,7 +121,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         -------
         self
         """
-        return self._fit(X, y, sample_weight, incremental=True)
+        return self._fit(X, y, sample_weight, None, incremental=True)
 
     def predict(self, X: Any) -> Array:
         """Return the predicted values.
@@ -111,5 +134,4 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        outputs = self._outputs(X)
-        return outputs.ravel() if outputs.shape[1] == 1 else outputs
+        return self._decode(self._outputs(X))

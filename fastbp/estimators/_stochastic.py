@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastbp._fitting import Fit
+from fastbp import _engine
+from fastbp._fitting import Fit, as_callbacks
 from fastbp._memory import aligned_zeros
 from fastbp._training import OptimizerState, Samples, Trainer
 from fastbp.callbacks import Callback
 from fastbp.errors import DivergenceError
+from fastbp.estimators._bookkeeping import Bookkeeper
 from fastbp.estimators._objective import PenalizedLoss
+from fastbp.estimators._optimizers import optimizer_of, policy_of
 from fastbp.history import History
 from fastbp.model import Model
-from fastbp.optimizers import Optimizer
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
@@ -47,30 +49,31 @@ class Solver:
 
     state: OptimizerState
     policy: str
-    power_t: float
     learning_rate: float
 
     @classmethod
-    def start(cls, optimizer: Optimizer, model: Model, policy: str, power_t: float) -> "Solver":
+    def start(cls, estimator: Any, model: Model) -> "Solver":
         """Return the state before the first update."""
+        optimizer = optimizer_of(estimator)
         rate = optimizer.learning_rate
-        first = rate if isinstance(rate, float) else float("nan")
-        return cls(OptimizerState.start(optimizer, model.parameters), policy, power_t, first)
+        first = rate if isinstance(rate, float) else float("nan")  # a schedule has many
+        state = OptimizerState.start(optimizer, model.parameters)
+        return cls(state, policy_of(estimator), first)
 
-    def epoch_ends(self, samples_seen: int, initial: float) -> None:
+    def epoch_ends(self, samples_seen: int, initial: float, power: float) -> None:
         """Set the rate that falls with the number of samples."""
         if self.policy == "invscaling":
-            self._change_rate(initial / (samples_seen + 1) ** self.power_t)
+            self.change_rate(initial / (samples_seen + 1) ** power)
 
     def slow_down(self) -> bool:
         """Go on at a fifth of the rate, if that is the policy; False: it is time to stop."""
         if self.policy != "adaptive" or self.learning_rate <= 1e-6:
             return False
-        self._change_rate(self.learning_rate / 5.0)
+        self.change_rate(self.learning_rate / 5.0)
         return True
 
-    def _change_rate(self, rate: float) -> None:
-        """Keep the velocity, rate times momentum, as it is: scikit-learn's momentum is that."""
+    def change_rate(self, rate: float) -> None:
+        """Go on at this rate. The velocity, rate times momentum, stays as it is, as theirs does."""
         if self.state.m is not None:
             self.state.m *= self.learning_rate / rate
         self.state.optimizer = replace(self.state.optimizer, learning_rate=rate)
@@ -79,108 +82,32 @@ class Solver:
 
 @dataclass(frozen=True)
 class Validation:
-    """Data held out: what the network reads, and what its score is."""
+    """Data held out, and what scores the network on it."""
 
     samples: Samples
     score: Callable[[], float]
 
     def figures(self, model: Model) -> dict[str, float]:
-        """Return mean loss and score; the score is NaN where outputs are not finite."""
-        loss = float(np.sum(model._losses(self.samples))) / self.samples.total_weight()
+        """Return mean loss and score."""
+        loss = _engine.sum_float64(model._losses(self.samples)) / self.samples.total_weight()
         return {"val_loss": loss, "val_score": float(self.score())}
 
 
-class Bookkeeper(Callback):
-    """Keeps an estimator's attributes after each epoch, and stops when it is time."""
+@dataclass(frozen=True)
+class Training:
+    """What one fit, or partial fit, trains on."""
 
-    def __init__(self, estimator: Any, solver: Solver, n_samples: int, incremental: bool) -> None:
-        self._estimator = estimator
-        self._solver = solver
-        self._n_samples = n_samples
-        self._incremental = incremental
-
-    def on_epoch_end(self, model: Model, history: History) -> bool:
-        """Record the epoch; True when training is at an end."""
-        e = self._estimator
-        e.n_iter_ += 1
-        e.loss_ = history.loss[-1]
-        e.t_ += self._n_samples
-        e.loss_curve_.append(e.loss_)
-        if e.verbose:
-            print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")  # noqa: T201 -- asked for
-        if history.val_loss:
-            self._record_validation(model, history)
-        self._count_improvement()
-        self._solver.epoch_ends(e.t_, e.learning_rate_init)
-        return self._out_of_patience() or self._incremental
-
-    def _record_validation(self, model: Model, history: History) -> None:
-        e, score = self._estimator, history["val_score"][-1]
-        e.validation_scores_.append(score)
-        e.validation_loss_curve_.append(history.val_loss[-1])
-        if e.verbose:
-            print(f"Validation score: {score:f}")  # noqa: T201
-
-    def _count_improvement(self) -> None:
-        e = self._estimator
-        if e.early_stopping:
-            score = e.validation_scores_[-1]
-            worse = score < e.best_validation_score_ + e.tol
-            if score > e.best_validation_score_:
-                e.best_validation_score_ = score
-                e._best_parameters = e._model.parameters.copy()
-        else:
-            worse = e.loss_ > e.best_loss_ - e.tol
-            e.best_loss_ = min(e.loss_, e.best_loss_)
-        e._no_improvement_count = e._no_improvement_count + 1 if worse else 0
-
-    def _out_of_patience(self) -> bool:
-        e = self._estimator
-        if e._no_improvement_count <= e.n_iter_no_change:
-            return False
-        slower = self._solver.slow_down()
-        if e.verbose:
-            what = "Validation score" if e.early_stopping else "Training loss"
-            then = f"Setting learning rate to {self._solver.learning_rate:f}" if slower else "Stop"
-            print(  # noqa: T201
-                f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} "
-                f"consecutive epochs. {then}."
-            )
-        if slower:
-            e._no_improvement_count = 0
-        return not slower
+    model: Model
+    samples: Samples
+    validation: Validation | None
+    batch_size: int
+    incremental: bool
+    hooks: list[Callback]
 
 
-def train(
-    estimator: Any,
-    model: Model,
-    samples: Samples,
-    validation: Validation | None,
-    batch_size: int,
-    incremental: bool,
-) -> None:
+def train(estimator: Any, training: Training) -> None:
     """Run the epochs of one fit, or the one epoch of a partial fit."""
-    solver: Solver = estimator._optimizer
-    trainer = Trainer(
-        model._network,
-        model.parameters,
-        aligned_zeros(model.n_parameters, model.dtype),
-        solver.state,
-        samples,
-        batch_size,
-        estimator.alpha,
-        objective=PenalizedLoss(model.loss_function, samples, estimator.alpha),
-    )
-    hooks: list[Callback] = [Bookkeeper(estimator, solver, len(samples), incremental)]
-    history = History(["loss"] if validation is None else ["loss", "val_loss", "val_score"])
-    fit = Fit(
-        model,
-        trainer,
-        hooks,
-        (lambda: {}) if validation is None else (lambda: validation.figures(model)),
-        Shuffler(estimator._random_state) if estimator.shuffle else None,
-        history,
-    )
+    fit = _fit_of(estimator, training)
     estimator.n_iter_ = 0
     try:
         with fit.callbacks_around(estimator.max_iter):
@@ -188,7 +115,7 @@ def train(
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
     except DivergenceError as error:
-        _diverged(estimator, error)
+        _diverged(estimator, training.validation, error)
     else:
         if not stopped:
             warnings.warn(
@@ -199,14 +126,40 @@ def train(
             )
 
 
-def _diverged(estimator: Any, error: DivergenceError) -> None:
+def _fit_of(estimator: Any, training: Training) -> Fit:
+    model, samples, validation = training.model, training.samples, training.validation
+    solver: Solver = estimator._optimizer
+    trainer = Trainer(
+        model._network,
+        model.parameters,
+        aligned_zeros(model.n_parameters, model.dtype),
+        solver.state,
+        samples,
+        training.batch_size,
+        estimator.alpha,
+        model._products(estimator.precision),
+        PenalizedLoss(model.loss_function, samples, estimator.alpha),
+    )
+    book = Bookkeeper(estimator, solver, len(samples), training.incremental)
+    own = as_callbacks(estimator.callbacks or (), estimator.verbose == "bar")
+    return Fit(
+        model,
+        trainer,
+        [book, *training.hooks, *own],
+        (lambda: {}) if validation is None else (lambda: validation.figures(model)),
+        Shuffler(estimator._random_state) if estimator.shuffle else None,
+        History(["loss"] if validation is None else ["loss", "val_loss", "val_score"]),
+    )
+
+
+def _diverged(estimator: Any, validation: Validation | None, error: DivergenceError) -> None:
     """Go on with the best parameters if early stopping has kept some."""
-    if not estimator.early_stopping:
+    if not estimator.early_stopping or validation is None:
         raise DivergenceError(f"{NOT_FINITE} ({error})") from error
     estimator.n_iter_ += 1
     estimator.validation_scores_.append(float("nan"))
     warnings.warn(
         f"Training diverged, the best weights so far are kept: {error}",
         ConvergenceWarning,
-        stacklevel=2,
+        stacklevel=3,
     )

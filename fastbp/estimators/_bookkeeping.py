@@ -1,0 +1,84 @@
+"""An estimator's attributes after each epoch, and scikit-learn's rule of when to stop."""
+
+from typing import TYPE_CHECKING, Any
+
+from fastbp.callbacks import Callback
+from fastbp.history import History
+from fastbp.model import Model
+
+if TYPE_CHECKING:
+    from fastbp.estimators._stochastic import Solver
+
+
+def restores_best(estimator: Any) -> bool:
+    """Whether a fit ends with the weights of its best epoch."""
+    wanted = estimator.restore_best_weights
+    return bool(estimator.early_stopping if wanted is None else wanted)
+
+
+class Bookkeeper(Callback):
+    """Keeps an estimator's attributes after each epoch, and stops when it is time."""
+
+    def __init__(self, estimator: Any, solver: "Solver", n_samples: int, incremental: bool) -> None:
+        self._estimator = estimator
+        self._solver = solver
+        self._n_samples = n_samples
+        self._incremental = incremental
+        self._keeps_best = restores_best(estimator)
+        self._talks = bool(estimator.verbose) and estimator.verbose != "bar"
+
+    def on_epoch_end(self, model: Model, history: History) -> bool:
+        """Record the epoch; True when training is at an end."""
+        e = self._estimator
+        e.n_iter_ += 1
+        e.loss_ = history.loss[-1]
+        e.t_ += self._n_samples
+        e.loss_curve_.append(e.loss_)
+        self._say(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
+        if history.val_loss:
+            self._record_validation(history)
+        self._count_improvement(model)
+        self._solver.epoch_ends(e.t_, e.learning_rate_init, e.power_t)
+        return self._out_of_patience() or self._incremental
+
+    def _say(self, text: str) -> None:
+        if self._talks:
+            print(text)  # noqa: T201 -- asked for
+
+    def _record_validation(self, history: History) -> None:
+        e, score = self._estimator, history["val_score"][-1]
+        e.validation_scores_.append(score)
+        e.validation_loss_curve_.append(history.val_loss[-1])
+        self._say(f"Validation score: {score:f}")
+
+    def _count_improvement(self, model: Model) -> None:
+        """Judge by the score if there is early stopping, else by the training loss."""
+        e = self._estimator
+        best = False
+        if e.validation_scores_:
+            score = e.validation_scores_[-1]
+            worse = score < e.best_validation_score_ + e.tol
+            if score > e.best_validation_score_:
+                e.best_validation_score_, best = score, True
+        if not e.early_stopping:
+            worse = e.loss_ > e.best_loss_ - e.tol
+            if e.loss_ < e.best_loss_:
+                e.best_loss_, best = e.loss_, best or not e.validation_scores_
+        if best and self._keeps_best:
+            e._best_parameters = model.parameters.copy()
+        e._no_improvement_count = e._no_improvement_count + 1 if worse else 0
+
+    def _out_of_patience(self) -> bool:
+        e = self._estimator
+        if e._no_improvement_count <= e.n_iter_no_change:
+            return False
+        slower = self._solver.slow_down()
+        what = "Validation score" if e.early_stopping else "Training loss"
+        then = f"Setting learning rate to {self._solver.learning_rate:f}" if slower else "Stopping"
+        self._say(
+            f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} "
+            f"consecutive epochs. {then}."
+        )
+        if slower:
+            e._no_improvement_count = 0
+        return not slower
