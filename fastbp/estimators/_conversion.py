@@ -10,7 +10,6 @@ from fastbp._memory import aligned_zeros
 from fastbp._training import OptimizerState
 from fastbp._validation import Array
 from fastbp.estimators._classifier import MLPClassifier
-from fastbp.estimators._mlp import BaseMLP
 from fastbp.estimators._optimizers import optimizer_of, policy_of
 from fastbp.estimators._regressor import MLPRegressor
 from fastbp.estimators._stochastic import Solver
@@ -37,7 +36,7 @@ def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
         the other would have gone on.
     """
     check_is_fitted(estimator)
-    kinds = {
+    kinds: dict[Any, type[MLPClassifier | MLPRegressor]] = {
         sklearn.neural_network.MLPClassifier: MLPClassifier,
         sklearn.neural_network.MLPRegressor: MLPRegressor,
     }
@@ -55,17 +54,14 @@ def from_sklearn(estimator: Any) -> MLPClassifier | MLPRegressor:
     return ours
 
 
-def to_sklearn(estimator: BaseMLP) -> Any:
+def to_sklearn(estimator: Any) -> Any:
     """Return a fitted estimator of scikit-learn that predicts the same as one of ours.
 
     ValueError where scikit-learn has not got what the parameters ask for. The optimizer's moments
     stay behind.
     """
     check_is_fitted(estimator)
-    classifies = isinstance(estimator, MLPClassifier)
-    kind = (
-        sklearn.neural_network.MLPClassifier if classifies else sklearn.neural_network.MLPRegressor
-    )
+    kind = getattr(sklearn.neural_network, type(estimator).__name__)
     names = kind._get_param_names()
     given = estimator.get_params(deep=False)
     theirs = kind(**{name: given[name] for name in names})
