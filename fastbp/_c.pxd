@@ -12,6 +12,7 @@ cdef extern from "fastbp/fastbp.h" nogil:
         FBP_FEW_SAMPLES
         FBP_HUGE_PAGE
         FBP_ADAM
+        FBP_STORED_SLOPE
         FBP_N_ACTIVATIONS
         FBP_N_LOSSES
         FBP_N_OPTIMIZERS
@@ -26,7 +27,7 @@ cdef extern from "fastbp/fastbp.h" nogil:
     ctypedef struct fbp_layer:
         int64_t n_in, n_out
         int activation
-        double alpha
+        double alpha, dropout
         int64_t p_w, p_b
         int64_t ld
         size_t w_panels, wt_panels, dz_panels
@@ -93,6 +94,8 @@ cdef extern from "fastbp/fastbp.h" nogil:
         void (*dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, fbp_operand w,
                           const void *b, int64_t n_out, int activation, double alpha, void *a,
                           void *slope, int64_t ld) noexcept nogil
+        void (*dropout)(double rate, uint64_t key, int64_t first_row, int activation, double alpha,
+                        int64_t n_rows, int64_t n, int64_t ld, void *a, void *slope) noexcept nogil
         void (*sparse_fwd)(const fbp_samples *s, int64_t row0, int64_t n_rows, const void *w,
                            const void *b, int64_t n_out, void *z, int64_t ld) noexcept nogil
         void (*dense_part)(const void *const *rows, int64_t n_rows, int64_t k0, int64_t k1,

@@ -84,8 +84,12 @@ class Network:
         loss: int,
         loss_parameters: Float64,
         itemsize: int,
+        dropouts: tuple[float, ...] | None = None,
     ) -> None:
-        """``loss_parameters`` has one value per output. OverflowError when a size does not fit."""
+        """``loss_parameters`` has one value per output, ``dropouts`` one rate per layer.
+
+        OverflowError when a size does not fit.
+        """
 
     def offsets(self) -> list[tuple[int, int]]:
         """Where each layer's weights and biases start in the flat parameter vector."""
@@ -149,6 +153,7 @@ class Epoch:
         batch_losses: Float64 | None = None,
         squares: Float64 | None = None,
         bf16: str = "",
+        dropout_seed: int | None = None,
     ) -> None:
         """Prepare an epoch.
 
@@ -159,7 +164,8 @@ class Epoch:
         ``weight_decay`` and ``l2`` are added. ``eps_hat``: Adam's eps is added to the root of v
         before its bias is corrected. ``batch_losses`` and ``squares``, one element for each
         minibatch, receive its summed loss and the sum of squares of all weights before it.
-        ``bf16``: one of `bf16_isas`, whose products are taken (float32 only).
+        ``bf16``: one of `bf16_isas`, whose products are taken (float32 only). ``dropout_seed``, of
+        64 bits: outputs are dropped (not with bf16); which ones depends on it alone.
         """
 
     def run(self, seconds: float) -> bool:

@@ -122,7 +122,8 @@ cdef class Network:
     cdef Buffer loss_parameters
     cdef list pool
 
-    def __cinit__(self, widths, activations, alphas, int loss, loss_parameters, size_t itemsize):
+    def __cinit__(self, widths, activations, alphas, int loss, loss_parameters, size_t itemsize,
+                  dropouts=None):
         cdef int l
         cdef fbp_plan plan
         self.n_layers = len(activations)
@@ -138,6 +139,7 @@ cdef class Network:
             self.layers[l].n_out = widths[l + 1]
             self.layers[l].activation = activations[l]
             self.layers[l].alpha = alphas[l]
+            self.layers[l].dropout = dropouts[l] if dropouts is not None else 0.0
         if fbp_plan_make(&plan, self.layers, self.n_layers, itemsize, 1, 1, 0, 0, 0) != FBP_OK:
             raise OverflowError("the network has more parameters than this machine can address")
         self.n_parameters = plan.n_parameters
@@ -211,6 +213,7 @@ cdef class Network:
                         and samples.c.x_stride1 == <ptrdiff_t>self.itemsize)
         t.w_in_panels = w_in_panels
         t.wt_in_panels = False
+        t.drops, t.seed = False, 0
         t.loss = self.loss
         t.loss_parameters = <const double *>self.loss_parameters.data()
         return t
@@ -265,7 +268,7 @@ cdef class Epoch:
                   bint nesterov=False, double weight_decay=0.0, double decoupled_decay=0.0,
                   double beta1=0.0, double beta2=0.0, double eps=0.0, double l2=0.0,
                   double clip_norm=0.0, bint eps_hat=False, batch_losses=None, squares=None,
-                  str bf16=""):
+                  str bf16="", dropout_seed=None):
         cdef EpochState *e = &self.state
         cdef Buffer p = readable(parameters) if optimizer < 0 else writable(parameters)
         cdef Buffer g = writable(gradient), mb = writable(m), vb = writable(v)
@@ -283,9 +286,13 @@ cdef class Epoch:
         e.update.kind, e.update.nesterov = optimizer, nesterov
         e.update.weight_decay, e.update.decoupled_decay = weight_decay, decoupled_decay
         e.update.beta1, e.update.beta2, e.update.eps = beta1, beta2, eps
-        self.plan(p, min(batch_size, e.n), find_bf16(bf16) if bf16 else NULL)
+        self.plan(p, min(batch_size, e.n), find_bf16(bf16) if bf16 else NULL,
+                  dropout_seed is not None)
+        if dropout_seed is not None:
+            e.run.drops, e.run.seed = True, dropout_seed
 
-    cdef int plan(self, Buffer parameters, int64_t batch, const fbp_bf16 *bf16) except -1:
+    cdef int plan(self, Buffer parameters, int64_t batch, const fbp_bf16 *bf16,
+                  bint drops) except -1:
         """How to share a batch (_epoch.pxd), on how many threads, and an arena for it."""
         cdef EpochState *e = &self.state
         cdef Network network = self.network
@@ -296,7 +303,7 @@ cdef class Epoch:
         if not (half or sparse):
             slabs = fbp_plan_slabs(network.layers, network.n_layers, batch)
         e.n_slabs = slabs if slabs > 1 else 0
-        e.few_samples = slabs == 1 and network.few(batch) and not (half or sparse)
+        e.few_samples = slabs == 1 and network.few(batch) and not (half or sparse or drops)
         e.block = (min(batch, slabs * <int64_t>BLOCK_OF_SLAB) if slabs > 1
                    else network.block_for(batch, half, sparse))
         if slabs == 1 and batch <= FBP_FEW_SAMPLES and not half:

@@ -266,4 +266,5 @@ def _compiled(layers: tuple[Dense, ...], loss: Loss, dtype: np.dtype[Any]) -> _e
         _engine.LOSSES.index(loss.name),
         loss.engine_parameters(layers[-1].n_out),
         dtype.itemsize,
+        tuple(layer.dropout for layer in layers),
     )

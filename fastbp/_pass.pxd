@@ -1,6 +1,6 @@
 """A pass of a range of rows through the net, on one thread: forward, losses, backward to dz."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from fastbp._c cimport *
@@ -27,6 +27,8 @@ cdef struct Pass:
     bint wt_in_panels  # and of w transposed
     int loss
     const double *loss_parameters
+    bint drops  # outputs of layers that have dropout
+    uint64_t seed  # of what is dropped
 
 
 cdef inline const char *weights_of(const Pass *t, int layer) noexcept nogil:
@@ -99,12 +101,31 @@ cdef inline void input_rows(const Pass *t, int64_t row0, int64_t at, int64_t n) 
         point_rows(table, converted, t.plan.x_ld, t.plan.itemsize, n)
 
 
+cdef inline void drop(const Pass *t, int l, int64_t row0, int64_t at, int64_t n) noexcept nogil:
+    """Drop some of a layer's output in rows at .. at+n, which are samples row0 .. row0+n."""
+    cdef const fbp_layer *layer = &t.layers[l]
+    # an odd number whose bits are mixed well enough for the generator
+    cdef uint64_t key = (t.seed + <uint64_t>(l + 1)) * <uint64_t>0x9E3779B97F4A7C15 | 1
+    if t.drops and layer.dropout > 0:
+        t.kernels.dropout(layer.dropout, key, row0, layer.activation, layer.alpha, n, layer.n_out,
+                          layer.ld, row_of(t, layer.a, layer.ld, at),
+                          row_of(t, layer.slope, layer.ld, at))
+
+
+cdef inline int slope_of(const Pass *t, int l) noexcept nogil:
+    """The activation by whose rule a backward pass finds sigma'(z) of a layer."""
+    if t.drops and t.layers[l].dropout > 0:
+        return FBP_STORED_SLOPE
+    return t.layers[l].activation
+
+
 cdef inline void sparse_layer(const Pass *t, int64_t row0, int64_t at, int64_t n) noexcept nogil:
     """The first layer's output for samples row0 .. row0+n of a sparse X."""
     cdef const fbp_layer *layer = &t.layers[0]
     t.kernels.sparse_fwd(&t.samples, row0, n, weights_of(t, 0), biases_of(t, 0), layer.n_out,
                          row_of(t, layer.a, layer.ld, at), layer.ld)
     activate_columns(t, 0, at, n, 0, layer.n_out)
+    drop(t, 0, row0, at, n)
 
 
 cdef inline void forward(const Pass *t, int64_t row0, int64_t at, int64_t n,
@@ -123,6 +144,7 @@ cdef inline void forward(const Pass *t, int64_t row0, int64_t at, int64_t n,
         t.kernels.dense_fwd(x_rows(t, l) + at, n, layer.n_in, w_operand(t, l), biases_of(t, l),
                             layer.n_out, layer.activation, layer.alpha,
                             row_of(t, layer.a, layer.ld, at), slope, layer.ld)
+        drop(t, l, row0, at, n)
 
 
 cdef inline int64_t column_share(const Pass *t, int l, int part, int parts) noexcept nogil:
@@ -159,7 +181,7 @@ cdef inline void times_slope_columns(const Pass *t, int l, int64_t at, int64_t n
     """From dl/da, where dz will be, to dz in columns j0 .. j1 of rows at .. at+n."""
     cdef const fbp_layer *layer = &t.layers[l]
     cdef size_t offset = <size_t>j0 * t.plan.itemsize
-    t.kernels.times_slope(layer.activation, layer.alpha, n, j1 - j0, layer.ld,
+    t.kernels.times_slope(slope_of(t, l), layer.alpha, n, j1 - j0, layer.ld,
                           row_of(t, layer.a, layer.ld, at) + offset,
                           row_of(t, layer.slope, layer.ld, at) + offset,
                           row_of(t, layer.dz, layer.ld, at) + offset)
@@ -222,7 +244,7 @@ cdef inline void backward(const Pass *t, int64_t at, int64_t n) noexcept nogil:
         layer = &t.layers[l]
         below = &t.layers[l - 1]
         t.kernels.dense_bwd_dz(dz_rows(t, l) + at, n, layer.n_out,
-                               in_panels(t.arena + layer.wt_panels), layer.n_in, below.activation,
+                               in_panels(t.arena + layer.wt_panels), layer.n_in, slope_of(t, l - 1),
                                below.alpha, row_of(t, below.a, below.ld, at),
                                row_of(t, below.slope, below.ld, at),
                                row_of(t, below.dz, below.ld, at), below.ld)

@@ -59,6 +59,7 @@ def save(path: str | os.PathLike[str], contents: ModelFile) -> None:
         "dtype": contents.dtype.name,
         "layers": [
             {"n_in": k.n_in, "n_out": k.n_out, "activation": k.activation.to_config()}
+            | ({"dropout": k.dropout} if k.dropout else {})
             for k in contents.layers
         ],
         "loss": contents.loss.to_config(),
@@ -151,9 +152,10 @@ def _layers(configs: object) -> tuple[Dense, ...]:
     layers: list[Dense] = []
     for i, item in enumerate(configs):
         config = _mapping(item, f"layer {i}")
+        dropout = config.pop("dropout", 0.0)
         _expect_keys(config, {"n_in", "n_out", "activation"}, f"layer {i}")
         activation = _named(config["activation"], f"activation of layer {i}", ACTIVATIONS)
-        layers.append(Dense(config["n_in"], config["n_out"], activation))
+        layers.append(Dense(config["n_in"], config["n_out"], activation, dropout=dropout))
         if i > 0 and layers[-2].n_out != layers[-1].n_in:
             raise ValueError(
                 f"layer {i - 1} has {layers[-2].n_out} outputs, but layer {i} takes "

@@ -15,7 +15,8 @@ def constructor(layers: Sequence[Dense], loss: Loss, dtype: np.dtype[Any]) -> st
     starts = {layer.initializer for layer in layers}
     options = {"loss": loss.brief()}
     first: Sequence[int | Dense] = layers
-    if layers[-1].activation == ACTIVATIONS["identity"] and len(hidden) <= 1 == len(starts):
+    alike = len(hidden) <= 1 == len(starts) and not any(layer.dropout for layer in layers)
+    if alike and layers[-1].activation == ACTIVATIONS["identity"]:
         first = [layers[0].n_in, *(layer.n_out for layer in layers)]
         options.update(("activation", activation.brief()) for activation in hidden)
         options.update(("initializer", repr(start)) for start in starts if start is not None)
@@ -30,7 +31,7 @@ def table(layers: Sequence[Dense], loss: Loss, dtype: np.dtype[Any]) -> str:
     size = f"{dtype.name}, {total * dtype.itemsize / 1024:,.1f} KiB"
     rows = [("layer", "inputs x outputs", "activation", "parameters")]
     rows += [
-        (f"{i}", f"{k.n_in} x {k.n_out}", k.activation.brief().strip("'"), f"{k.n_parameters:,}")
+        (f"{i}", f"{k.n_in} x {k.n_out}", _activation(k), f"{k.n_parameters:,}")
         for i, k in enumerate(layers)
     ]
     rows += [("total", "", size, f"{total:,}")]
@@ -41,3 +42,8 @@ def table(layers: Sequence[Dense], loss: Loss, dtype: np.dtype[Any]) -> str:
     rule = "-" * len(lines[0])
     loss_text = loss.brief().strip("'")
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], f"loss: {loss_text}"])
+
+
+def _activation(layer: Dense) -> str:
+    name = layer.activation.brief().strip("'")
+    return f"{name}, dropout {layer.dropout:g}" if layer.dropout else name

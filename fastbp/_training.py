@@ -111,6 +111,7 @@ class Trainer:
     l2: float
     bf16: str = ""  # which products of bf16; "": none
     objective: Objective | None = None
+    draw_seed: Callable[[], int] | None = None  # of what each epoch drops; None: nothing
 
     def run_epoch(
         self, number: int, order: npt.NDArray[np.int64] | None, on_progress: Callable[[float], Any]
@@ -163,5 +164,6 @@ class Trainer:
             batch_losses=losses,
             squares=squares,
             bf16=self.bf16,
+            dropout_seed=None if self.draw_seed is None else self.draw_seed(),
             **state.optimizer.engine_settings(),
         )

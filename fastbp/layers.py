@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from fastbp import _engine
-from fastbp._specs import NamedSpec, NonNegative, Positive, PositiveInteger, Spec, one_of
+from fastbp._specs import Fraction, NamedSpec, NonNegative, Positive, PositiveInteger, Spec, one_of
 from fastbp._validation import choose, explain, positive_integer
 from fastbp.initializers import (
     GlorotUniform,
@@ -84,12 +84,16 @@ class Dense(Spec):
         Its name, or a spec with its parameter such as ``LeakyReLU(0.1)``.
     initializer : str, Initializer or None
         How weights start (biases start at zero); None: as suits the activation.
+    dropout : float
+        Share of the layer's outputs that `Model.fit` sets to zero, chosen anew for every sample of
+        a minibatch; the rest is divided by ``1 - dropout``. Nothing is dropped elsewhere.
     """
 
     n_in: PositiveInteger
     n_out: PositiveInteger
     activation: Annotated[Activation, as_activation]
     initializer: Annotated[Initializer | None, as_initializer]
+    dropout: Fraction
 
     def __init__(
         self,
@@ -97,10 +101,11 @@ class Dense(Spec):
         n_out: int,
         activation: str | Activation = "identity",
         initializer: str | Initializer | None = None,
+        dropout: float = 0.0,
     ) -> None:
         for name, value in zip(
-            ("n_in", "n_out", "activation", "initializer"),
-            (n_in, n_out, activation, initializer),
+            ("n_in", "n_out", "activation", "initializer", "dropout"),
+            (n_in, n_out, activation, initializer, dropout),
             strict=True,
         ):
             object.__setattr__(self, name, value)
@@ -115,6 +120,7 @@ class Dense(Spec):
         """Return the call that makes this layer."""
         parts = [str(self.n_in), str(self.n_out), self.activation.brief()]
         parts += [f"initializer={self.initializer!r}"] if self.initializer else []
+        parts += [f"dropout={self.dropout!r}"] if self.dropout else []
         return f"Dense({', '.join(parts)})"
 
 
@@ -159,4 +165,4 @@ def _from_widths(
 
 def _started(layer: Dense, initializer: Initializer | None) -> Dense:
     own = layer.initializer or initializer
-    return Dense(layer.n_in, layer.n_out, layer.activation, own)
+    return Dense(layer.n_in, layer.n_out, layer.activation, own, layer.dropout)

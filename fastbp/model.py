@@ -3,7 +3,7 @@
 import copy
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from reprlib import repr as short
@@ -186,7 +186,15 @@ class Model(FeedForward):
             state = self._state_of(optimizer)
             gradient = aligned_zeros(self.n_parameters, self.dtype)
             trainer = Trainer(
-                self._network, self._parameters, gradient, state, samples, batch_size, l2, bf16
+                self._network,
+                self._parameters,
+                gradient,
+                state,
+                samples,
+                batch_size,
+                l2,
+                bf16,
+                draw_seed=self._draw_seed(bf16, lambda: int(self._rng.integers(1 << 63))),
             )
             metric = f"val_{self.loss_function.metric}"
             history = History(["loss"] if validation is None else ["loss", "val_loss", metric])
@@ -222,6 +230,14 @@ class Model(FeedForward):
                 "AMX), which this machine has not; leave it out to train in float32"
             )
         return kinds[0]
+
+    def _draw_seed(self, bf16: str, draw: Callable[[], int]) -> Callable[[], int] | None:
+        """Return what draws seeds for dropout, if a layer has any; None if not."""
+        if not any(layer.dropout for layer in self.layers):
+            return None
+        if bf16:
+            raise ValueError(explain("precision", "None where a layer has dropout", "'bf16'"))
+        return draw
 
     def _validation(self, data: Any) -> Samples | None:
         if data is None:

@@ -76,8 +76,8 @@ static void take_arena(const fbp_plan *plan, fbp_layer *layer, int first, int la
     layer->ld = leading_dimension(layer->n_out, plan->itemsize, last);
     layer->a = take(used, block, layer->ld * item, status);
     layer->dz = take(used, block, layer->ld * item, status);
-    layer->slope =
-        take(used, fbp_keeps_slope(layer->activation) ? block : 0, layer->ld * item, status);
+    layer->slope = take(used, fbp_keeps_slope(layer->activation) || layer->dropout > 0 ? block : 0,
+                        layer->ld * item, status);
     const int wide = layer->n_out > plan->panel && !bf16 && !(first && plan->sparse);
     layer->w_panels = take(used, wide ? layer->n_in : 0, panels_width(layer->n_out) * item, status);
     layer->wt_panels =

@@ -58,6 +58,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         class_weight: Any = None,
+        dropout: Any = 0.0,
         clip_norm: float | None = None,
         scoring: Any = None,
         restore_best_weights: bool | None = None,

@@ -138,6 +138,8 @@ class BaseMLP(
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
             hooks.append(Tasks(self, {"X": X, "y": y, "metadata": metadata}))
         if self.solver == "lbfgs":
+            if any(layer.dropout for layer in model.layers):
+                raise ValueError("dropout: solver='lbfgs' needs a loss that does not change; set 0")
             samples = self._samples(X, y, self._weights(y, sample_weight))
             _lbfgs.minimize(self, model, samples, hooks)
             return self
@@ -160,7 +162,7 @@ class BaseMLP(
         """Draw the first weights; set every attribute to where it starts."""
         n_outputs, out_activation = self._output(y)
         self.out_activation_ = out_activation
-        layers = layers_of([*widths, n_outputs], self.activation)
+        layers = layers_of([*widths, n_outputs], self.activation, self.dropout)
         # SciPy's driver is float64 throughout, and so are its steps; as in scikit-learn
         own = np.dtype(np.float64) if self.solver == "lbfgs" else dtype
         if self.dtype is not None:
@@ -215,22 +217,25 @@ class BaseMLP(
     def _bind(self, model: Model) -> None:
         """Make `coefs_` and `intercepts_` views of the model's parameters."""
         self._model = model
-        self._model_activation = self.activation
+        self._model_settings = (self.activation, self.dropout)
         self.coefs_ = list(model.weights)
         self.intercepts_ = list(model.biases)
 
     def _bound_model(self) -> Model:
-        """Return the model behind `coefs_`, made anew if those or `activation` are others."""
+        """Return the model behind `coefs_`, made anew if it is not up to date."""
         model: Model | None = self.__dict__.get("_model")
         if (
             model is None
-            or self._model_activation is not self.activation
+            or self._model_settings[0] is not self.activation
+            or self._model_settings[1] is not self.dropout
             or len(self.coefs_) != len(model.weights)
             or len(self.intercepts_) != len(model.biases)
             or any(a is not b for a, b in zip(self.coefs_, model.weights, strict=True))
             or any(a is not b for a, b in zip(self.intercepts_, model.biases, strict=True))
         ):
-            model = model_of(self.coefs_, self.intercepts_, self.activation, self._loss)
+            model = model_of(
+                self.coefs_, self.intercepts_, self.activation, self.dropout, self._loss
+            )
             self._bind(model)
         model._network.max_threads = self.n_threads or 0
         return model

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp._validation import Array, Float64, as_integer, explain
+from fastbp._validation import Array, Float64, as_integer, explain, fraction
 from fastbp.layers import Activation, Dense, as_activation
 from fastbp.losses import Loss
 from fastbp.model import Model
@@ -62,13 +62,23 @@ def _activation(value: Any) -> Activation:
     return as_activation(_OURS.get(value, value) if isinstance(value, str) else value, "activation")
 
 
-def layers_of(widths: Sequence[int], activation: Any) -> tuple[Dense, ...]:
+def layers_of(widths: Sequence[int], activation: Any, dropout: Any) -> tuple[Dense, ...]:
     """Return the layers from all widths, inputs and outputs included."""
     sigmas = [*hidden_activations(activation, len(widths) - 2), _activation("identity")]
+    rates = [*_hidden_dropout(dropout, len(widths) - 2), 0.0]
     return tuple(
-        Dense(n_in, n_out, sigma)
-        for (n_in, n_out), sigma in zip(pairwise(widths), sigmas, strict=True)
+        Dense(n_in, n_out, sigma, dropout=rate)
+        for (n_in, n_out), sigma, rate in zip(pairwise(widths), sigmas, rates, strict=True)
     )
+
+
+def _hidden_dropout(dropout: Any, n_hidden: int) -> list[float]:
+    if isinstance(dropout, Sequence | np.ndarray):
+        if len(dropout) != n_hidden:
+            expected = f"one rate for each of {n_hidden} hidden layers"
+            raise ValueError(explain("dropout", expected, f"{len(dropout)}"))
+        return [fraction(rate, "dropout") for rate in dropout]
+    return [fraction(dropout, "dropout")] * n_hidden
 
 
 def blank_model(layers: tuple[Dense, ...], loss: Loss, dtype: np.dtype[Any]) -> Model:
@@ -92,7 +102,7 @@ def draw_parameters(
         b[:] = rng.uniform(-bound, bound, b.shape).astype(dtype)
 
 
-def model_of(coefs: Any, intercepts: Any, activation: Any, loss_of: Any) -> Model:
+def model_of(coefs: Any, intercepts: Any, activation: Any, dropout: Any, loss_of: Any) -> Model:
     """Return a model that holds these parameters; ValueError unless their shapes chain.
 
     ``loss_of`` gives the loss for a dtype.
@@ -107,7 +117,7 @@ def model_of(coefs: Any, intercepts: Any, activation: Any, loss_of: Any) -> Mode
             given = f"{array.shape} and {bias.shape}"
             raise ValueError(explain(f"coefs_[{i}] and intercepts_[{i}]", f"{expected}", given))
     dtype = np.dtype(np.float32 if all(c.dtype == np.float32 for c in [*w, *b]) else np.float64)
-    model = blank_model(layers_of(widths, activation), loss_of(dtype), dtype)
+    model = blank_model(layers_of(widths, activation, dropout), loss_of(dtype), dtype)
     model.parameters = np.concatenate(
         [view.ravel() for pair in zip(w, b, strict=True) for view in pair]
     )

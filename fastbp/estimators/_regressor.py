@@ -48,6 +48,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        dropout: Any = 0.0,
         clip_norm: float | None = None,
         scoring: Any = None,
         restore_best_weights: bool | None = None,

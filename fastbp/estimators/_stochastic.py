@@ -129,6 +129,7 @@ def train(estimator: Any, training: Training) -> None:
 def _fit_of(estimator: Any, training: Training) -> Fit:
     model, samples, validation = training.model, training.samples, training.validation
     solver: Solver = estimator._optimizer
+    bf16 = model._products(estimator.precision)
     trainer = Trainer(
         model._network,
         model.parameters,
@@ -137,8 +138,9 @@ def _fit_of(estimator: Any, training: Training) -> Fit:
         samples,
         training.batch_size,
         estimator.alpha,
-        model._products(estimator.precision),
+        bf16,
         PenalizedLoss(model.loss_function, samples, estimator.alpha),
+        model._draw_seed(bf16, lambda: int(estimator._random_state.randint(1 << 31))),
     )
     book = Bookkeeper(estimator, solver, len(samples), training.incremental)
     own = as_callbacks(estimator.callbacks or (), estimator.verbose == "bar")

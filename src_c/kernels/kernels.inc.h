@@ -8,6 +8,7 @@
 #include "rows.inc.h"
 #include "dense.inc.h"
 #include "sparse.inc.h"
+#include "dropout.inc.h"
 
 static const fbp_kernels FBP_CAT(FBP_CAT(fbp_kernels, FBP_SFX), FBP_ISA) = {
     .panel = FBP_K(PANEL),
@@ -25,6 +26,7 @@ static const fbp_kernels FBP_CAT(FBP_CAT(fbp_kernels, FBP_SFX), FBP_ISA) = {
     .update_outer = FBP_K(update_outer),
     .square_root = FBP_K(square_root),
     .add_slabs = FBP_K(add_slabs),
+    .dropout = FBP_K(dropout),
     .sparse_fwd = FBP_K(sparse_fwd),
     .sparse_dw = FBP_K(sparse_dw),
     .sum_of_squares = FBP_K(sum_of_squares),

@@ -26,6 +26,9 @@
     X(FBP_SILU, "silu")                                                                            \
     X(FBP_MISH, "mish")
 
+/* An activation whose sigma'(z) is stored: with it, slope is multiplied by whatever it holds. */
+#define FBP_STORED_SLOPE FBP_SOFTPLUS
+
 /* parameters[0] of a cross-entropy is the most that it may be: of a sample (softmax), of an output
  * (binary); 0: no limit. */
 #define FBP_LOSSES(X)                                                                              \
@@ -93,6 +96,7 @@ typedef struct {
     int64_t n_in, n_out;
     int activation;
     double alpha;
+    double dropout;   /* share of the outputs that a training pass sets to zero */
     int64_t p_w, p_b; /* w (n_in x n_out, row-major) and b (n_out) */
     int64_t ld;       /* leading dimension of a, slope and dz; n_out in the last layer */
     size_t w_panels;  /* w in panels; unused where n_out fits one panel */
@@ -208,6 +212,12 @@ typedef struct {
     void (*dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, fbp_operand w,
                       const void *b, int64_t n_out, int activation, double alpha, void *a,
                       void *slope, int64_t ld);
+    /* Sets a share `rate` of a (n_rows x n, rows ld apart) to zero and divides the rest by 1 - rate;
+     * slope becomes sigma'(z) times the same factors, whether it was stored or not. Which ones: the
+     * 32-bit number that the generator Squares (Widynski, arXiv:2004.06278) gives for `key` and the
+     * element's number (first_row + r) n + j is below rate 2^32. */
+    void (*dropout)(double rate, uint64_t key, int64_t first_row, int activation, double alpha,
+                    int64_t n_rows, int64_t n, int64_t ld, void *a, void *slope);
     /* z[r] = b + X[order[row0 + r]] w for r < n_rows of a sparse X; w (n_in x n_out) is row-major. The
      * bits are those of dense_fwd on the same X. */
     void (*sparse_fwd)(const fbp_samples *s, int64_t row0, int64_t n_rows, const void *w,
