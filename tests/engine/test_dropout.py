@@ -82,9 +82,7 @@ def engine_gradient(case, dtype, x=None):
 def test_loss_and_gradient(activation, batch, isa, dtype, threads):
     widths = [9, 300, 17, 3] if batch < 300 else [9, 33, 17, 3]  # one row of two pieces
     case = make_case(widths, activation, "softmax_cross_entropy", batch=batch, seed=1)
-    masks = [
-        factors(l, batch, n, r) for l, (n, r) in enumerate(zip(widths[1:], RATES, strict=True))
-    ]
+    masks = [factors(l, batch, widths[l + 1], rate) for l, rate in enumerate(RATES)]
     expected = masked_gradient(case, masks)
     loss, gradient = engine_gradient(case, dtype)
     assert loss == pytest.approx(expected[0], rel=10 * TOLERANCES[dtype].value)
@@ -153,6 +151,7 @@ def test_dropout_is_saved_and_shown(tmp_path):
     again = fastbp.Model.load(tmp_path / "net")
     assert [layer.dropout for layer in again.layers] == [0.25, 0.0]
     assert "dropout=0.25" in repr(again)
+    assert "relu, dropout 0.25" in again.summary()
 
 
 @pytest.mark.parametrize("rate", [1.0, -0.1, float("nan")])
