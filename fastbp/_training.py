@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -59,6 +60,8 @@ class OptimizerState:
 
     def rates(self, n_batches: int) -> Float64:
         """Return the learning rates of the minibatches of the epoch to come."""
+        if isinstance(self.optimizer.learning_rate, float):
+            return np.full(n_batches, self.optimizer.learning_rate)
         batch = np.arange(n_batches, dtype=np.float64)
         return self.optimizer.rates(self.steps + batch, self.epochs + batch / n_batches)
 
@@ -82,16 +85,18 @@ class Batches:
 
     order: npt.NDArray[np.int64] | None
     starts: npt.NDArray[np.int64]
+    rows: Float64  # how many samples each has
     scales: Float64  # what the summed gradient is multiplied by: 1 / total weight, or 0
 
     @classmethod
     def of(cls, samples: Samples, batch_size: int, order: npt.NDArray[np.int64] | None) -> Self:
         """Cut the samples, in this order, into minibatches."""
         starts = np.arange(0, len(samples), batch_size)
+        rows = np.diff(starts, append=len(samples)).astype(np.float64)
         weights = samples.batch_weights(order, starts)
         # a minibatch without weight has neither gradient nor penalty
         scales = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0)
-        return cls(order, starts, scales)
+        return cls(order, starts, rows, scales)
 
     def __len__(self) -> int:
         """Return the number of minibatches."""
@@ -121,7 +126,7 @@ class Trainer:
         ``on_progress`` is called about every 50 ms with the finished share of the epoch. Whatever
         interrupts the epoch, parameters and state are those after the last finished minibatch.
         """
-        batches = Batches.of(self.samples, self.batch_size, order)
+        batches = self._batches(order)
         losses = squares = None
         if self.objective is not None:
             losses, squares = np.empty(len(batches)), np.empty(len(batches))
@@ -141,6 +146,17 @@ class Trainer:
         if self.objective is None or losses is None or squares is None:
             return epoch.loss / self.samples.total_weight()
         return self.objective(losses, squares, batches)
+
+    @cached_property
+    def _batches_in_order(self) -> Batches:
+        return Batches.of(self.samples, self.batch_size, None)
+
+    def _batches(self, order: npt.NDArray[np.int64] | None) -> Batches:
+        """Cut the samples into minibatches; without weights these are alike in any order."""
+        if self.samples.weight is not None:
+            return Batches.of(self.samples, self.batch_size, order)
+        same = self._batches_in_order
+        return Batches(order, same.starts, same.rows, same.scales)
 
     def _prepare(
         self, batches: Batches, losses: Float64 | None, squares: Float64 | None

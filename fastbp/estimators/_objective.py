@@ -50,6 +50,5 @@ class PenalizedLoss:
             if batches.order is not None:
                 constants = constants[batches.order]
             losses = losses + np.add.reduceat(constants, batches.starts)
-        n = len(self.samples)
         each = (self.factor * losses + 0.5 * self.alpha * squares) * batches.scales
-        return _engine.sum_float64(np.diff(batches.starts, append=n) * each) / n
+        return _engine.sum_float64(batches.rows * each) / len(self.samples)
