@@ -177,7 +177,9 @@ cdef class Network:
         cdef int most = self.max_threads if self.max_threads > 0 else get_num_threads()
         cdef double worth = <double>most
         if _thread_grain > 0:
-            worth = flop_per_weight * <double>self.n_parameters / (_thread_grain * barriers)
+            # float64 takes twice the time of float32
+            worth = (flop_per_weight * <double>self.n_parameters
+                     * <double>(self.itemsize // sizeof(float)) / (_thread_grain * barriers))
         return <int>max(1.0, min(worth, <double>most))
 
     cdef Arena take(self, int64_t block, int n_slabs, bint bf16, bint sparse):

@@ -130,17 +130,18 @@ cdef inline int slab_rows(EpochState *e, int s, int64_t row0, int64_t n, bint fi
                           int tid) noexcept nogil:
     """One slab's part of the block's n rows; 1 if the losses are finite."""
     cdef int64_t begin = share(n, TILE, s, e.n_slabs), end = share(n, TILE, s + 1, e.n_slabs)
-    cdef int64_t at = tid * <int64_t>FBP_SUM_ROWS, rows
+    cdef int64_t at = tid * <int64_t>FBP_SUM_ROWS, piece, rows
+    cdef int pieces = <int>((end - begin + FBP_SUM_ROWS - 1) // FBP_SUM_ROWS), i
     cdef int finite = 1
     if first:
         slab_loss(e, s)[0] = 0.0
         if begin == end:
             memset(slab_of(e, s), 0, e.run.plan.slab_size)
-    while begin < end:
-        rows = min(<int64_t>FBP_SUM_ROWS, end - begin)
-        finite &= slab_piece(e, row0 + begin, at, rows, slab_of(e, s), first)
+    for i in range(pieces):  # of about the same size
+        piece = begin + share(end - begin, TILE, i, pieces)
+        rows = begin + share(end - begin, TILE, i + 1, pieces) - piece
+        finite &= slab_piece(e, row0 + piece, at, rows, slab_of(e, s), first)
         slab_loss(e, s)[0] += fbp_sum(row_loss(&e.run, at), rows)
-        begin += rows
         first = False
     return finite
 

@@ -1,12 +1,83 @@
 /* The three products of a dense layer with what belongs to them, column panel by column panel, so
  * that bias, activation and derivative work on what the product has just left in cache. */
 
+enum { FBP_K(DOT_ROWS) = 4, FBP_K(DOT_VECTORS) = FBP_DOT_LANES / VL };
+
+/* FBP_DOT_LANES columns from the j-th on, of which `left` are there, of n_rows rows (a constant)
+ * times those elements of y */
+static FBP_INLINE void FBP_K(dot_step)(const int n_rows, const int whole, int64_t left, int64_t j,
+                                       const real *const *rows, const real *y,
+                                       vec (*acc)[FBP_K(DOT_VECTORS)])
+{
+#pragma GCC unroll 8
+    for (int v = 0; v < FBP_K(DOT_VECTORS); v++) {
+        const int64_t rest = left - v * VL;
+        const int lanes = rest <= 0 ? 0 : rest < VL ? (int)rest : VL;
+        const vec yv = FBP_K(tile_load)(y + j + v * VL, !whole, lanes);
+#pragma GCC unroll 4
+        for (int r = 0; r < n_rows; r++) {
+            const vec row = FBP_K(tile_load)(rows[r] + j + v * VL, !whole, lanes);
+            acc[r][v] = v_fma(row, yv, acc[r][v]);
+        }
+    }
+}
+
+/* n_rows rows (a constant) times y: sums of every FBP_DOT_LANES-th product, added by halves */
+static FBP_INLINE void FBP_K(dots)(const int n_rows, const real *const *rows, int64_t depth,
+                                   const real *y, real *out)
+{
+    vec acc[FBP_K(DOT_ROWS)][FBP_K(DOT_VECTORS)] = {{{0}}};
+    int64_t j = 0;
+    for (; j + FBP_DOT_LANES <= depth; j += FBP_DOT_LANES) {
+        FBP_K(dot_step)(n_rows, 1, FBP_DOT_LANES, j, rows, y, acc);
+    }
+    if (j < depth) {
+        FBP_K(dot_step)(n_rows, 0, depth - j, j, rows, y, acc);
+    }
+    for (int r = 0; r < n_rows; r++) {
+        real sum[FBP_DOT_LANES];
+        memcpy(sum, acc[r], sizeof sum);
+#pragma GCC unroll 4
+        for (int half = FBP_DOT_LANES / 2; half > 0; half /= 2) {
+#pragma GCC unroll 8
+            for (int i = 0; i < half; i++) {
+                sum[i] += sum[i + half];
+            }
+        }
+        out[r] = sum[0];
+    }
+}
+
+/* z = b + rows w for a single output: as a column of a product it would leave all lanes but one
+ * idle */
+static void FBP_K(one_output)(const real *const *rows, int64_t n_rows, int64_t n_in, const real *w,
+                              real b, real *z, int64_t ld)
+{
+    real sums[FBP_K(DOT_ROWS)];
+    int64_t r = 0;
+    for (; r + FBP_K(DOT_ROWS) <= n_rows; r += FBP_K(DOT_ROWS)) {
+        FBP_K(dots)(FBP_K(DOT_ROWS), rows + r, n_in, w, sums);
+        for (int k = 0; k < FBP_K(DOT_ROWS); k++) {
+            z[(r + k) * ld] = b + sums[k];
+        }
+    }
+    for (; r < n_rows; r++) {
+        FBP_K(dots)(1, rows + r, n_in, w, sums);
+        z[r * ld] = b + sums[0];
+    }
+}
+
 /* a = sigma(rows w + b). Reads rows, w, b; writes a and slope. */
 static void FBP_K(dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, fbp_operand w,
                              const void *b, int64_t n_out, int activation, double alpha, void *a,
                              void *slope, int64_t ld)
 {
     const int keeps_slope = slope && fbp_keeps_slope(activation);
+    if (n_out == 1 && !w.panels && w.ld == 1) {
+        FBP_K(one_output)((const real *const *)rows, n_rows, n_in, w.data, *(const real *)b, a, ld);
+        FBP_K(activate_rows)(activation, alpha, n_rows, 1, ld, a, a, keeps_slope ? slope : NULL);
+        return;
+    }
     for (int64_t j = 0; j < n_out; j += FBP_K(PANEL)) {
         const int64_t width = FBP_K(panel_width)(n_out - j);
         real *const z = (real *)a + j;
@@ -70,63 +141,23 @@ static void FBP_K(dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int6
     }
 }
 
-enum { FBP_K(DOT_ROWS) = 4, FBP_K(DOT_VECTORS) = FBP_DOT_LANES / VL };
-
-/* FBP_DOT_LANES columns, of which `left` are there, of n_rows rows of w (a constant) times dz */
-static FBP_INLINE void FBP_K(dot_step)(const int n_rows, const int whole, int64_t left,
-                                       const real *w, int64_t n_out, const real *dz,
-                                       vec (*acc)[FBP_K(DOT_VECTORS)])
-{
-#pragma GCC unroll 8
-    for (int v = 0; v < FBP_K(DOT_VECTORS); v++) {
-        const int64_t rest = left - v * VL;
-        const int lanes = rest <= 0 ? 0 : rest < VL ? (int)rest : VL;
-        const vec d = FBP_K(tile_load)(dz + v * VL, !whole, lanes);
-#pragma GCC unroll 4
-        for (int r = 0; r < n_rows; r++) {
-            const vec wr = FBP_K(tile_load)(w + r * n_out + v * VL, !whole, lanes);
-            acc[r][v] = v_fma(wr, d, acc[r][v]);
-        }
-    }
-}
-
-/* n_rows rows of w (a constant) times dz: sums of every FBP_DOT_LANES-th product, added by halves */
-static FBP_INLINE void FBP_K(dots)(const int n_rows, const real *w, int64_t n_out, const real *dz,
-                                   real *out)
-{
-    vec acc[FBP_K(DOT_ROWS)][FBP_K(DOT_VECTORS)] = {{{0}}};
-    int64_t j = 0;
-    for (; j + FBP_DOT_LANES <= n_out; j += FBP_DOT_LANES) {
-        FBP_K(dot_step)(n_rows, 1, FBP_DOT_LANES, w + j, n_out, dz + j, acc);
-    }
-    if (j < n_out) {
-        FBP_K(dot_step)(n_rows, 0, n_out - j, w + j, n_out, dz + j, acc);
-    }
-    for (int r = 0; r < n_rows; r++) {
-        real sum[FBP_DOT_LANES];
-        memcpy(sum, acc[r], sizeof sum);
-#pragma GCC unroll 4
-        for (int half = FBP_DOT_LANES / 2; half > 0; half /= 2) {
-#pragma GCC unroll 8
-            for (int i = 0; i < half; i++) {
-                sum[i] += sum[i + half];
-            }
-        }
-        out[r] = sum[0];
-    }
-}
-
-/* w (m x n_out) dz for the dz of one sample: as one column of a product it would leave all lanes but
- * one idle */
+/* w (m x n_out) dz for the dz of one sample, by dots for the same reason */
 static void FBP_K(one_sample_below)(const real *w, int64_t m, int64_t n_out, const real *dz,
                                     real *below)
 {
-    int64_t i = 0;
-    for (; i + FBP_K(DOT_ROWS) <= m; i += FBP_K(DOT_ROWS)) {
-        FBP_K(dots)(FBP_K(DOT_ROWS), w + i * n_out, n_out, dz, below + i);
-    }
-    for (; i < m; i++) {
-        FBP_K(dots)(1, w + i * n_out, n_out, dz, below + i);
+    const real *rows[FBP_K(DOT_ROWS)];
+    for (int64_t i = 0; i < m; i += FBP_K(DOT_ROWS)) {
+        const int64_t n = m - i < FBP_K(DOT_ROWS) ? m - i : FBP_K(DOT_ROWS);
+        for (int64_t r = 0; r < n; r++) {
+            rows[r] = w + (i + r) * n_out;
+        }
+        if (n == FBP_K(DOT_ROWS)) {
+            FBP_K(dots)(FBP_K(DOT_ROWS), rows, n_out, dz, below + i);
+            continue;
+        }
+        for (int64_t r = 0; r < n; r++) {
+            FBP_K(dots)(1, rows + r, n_out, dz, below + i + r);
+        }
     }
 }
 
@@ -179,6 +210,30 @@ static void FBP_K(gather_columns)(const real *const *rows, int64_t n_rows, int64
     }
 }
 
+/* Rows i0 .. i1 of dw (+)= rows^T dz for a single output: dw is then a vector along i */
+static void FBP_K(dw_one_output)(const real *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
+                                 const real *dz, int64_t ld, int add, real *dw)
+{
+    enum { VECTORS = 4 };
+    for (int64_t i = i0; i < i1; i += VECTORS * VL) {
+        const int64_t width = i1 - i < VECTORS * VL ? i1 - i : VECTORS * VL;
+        const int vectors = (int)((width + VL - 1) / VL), last = (int)(width - (vectors - 1) * VL);
+        vec sums[VECTORS] = {{0}};
+        for (int64_t r = 0; r < n_rows; r++) {
+            const vec d = v_set1(dz[r * ld]);
+            for (int v = 0; v < vectors; v++) {
+                const real *const x = rows[r] + i + v * VL;
+                sums[v] = v_fma(v < vectors - 1 ? v_load(x) : v_load_n(x, last), d, sums[v]);
+            }
+        }
+        for (int v = 0; v < vectors; v++) {
+            const int lanes = v < vectors - 1 ? VL : last;
+            real *const to = dw + (i - i0) + v * VL;
+            v_store_n(to, add ? v_load_n(to, lanes) + sums[v] : sums[v], lanes);
+        }
+    }
+}
+
 /* Rows i0 .. i1 (at most FBP_STRIP) of dw (+)= rows^T dz for one piece of samples, which begins at
  * row r0 of dz. If several panels of dz pass, what they need of the rows is brought together
  * first: rows lie far apart, each on a page of its own. */
@@ -188,6 +243,11 @@ static void FBP_K(dw_strip)(const real *const *rows, int64_t n_rows, int64_t i0,
 {
     real gathered[FBP_SUM_ROWS * FBP_STRIP];
     const real *table[FBP_SUM_ROWS];
+    if (n_out == 1) {
+        const real *const column = (const real *)dz.data + r0 * dz.ld;
+        FBP_K(dw_one_output)(rows, n_rows, i0, i1, column, dz.ld, add, dw);
+        return;
+    }
     FBP_K(tiles) t = {.rows = rows, .column = i0, .m = i1 - i0, .add = add, .ld_c = n_out};
     if (n_out > 2 * FBP_K(PANEL)) {
         FBP_K(gather_columns)(rows, n_rows, i0, i1, gathered, table);

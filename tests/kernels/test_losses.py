@@ -24,9 +24,34 @@ every_loss = pytest.mark.parametrize("name", LOSSES)
 def run(isa, name, a, y, *, parameter=0.5, weight=None):
     """Return the rows' losses, dl/da, and whether the kernel says all is finite."""
     row_loss, dz = np.full(len(a), np.nan), np.full_like(a, np.nan)
-    parameters = np.full(a.shape[1], parameter)
+    # of a cross-entropy it is the most that the loss may be, 0: no limit
+    parameters = np.full(a.shape[1], 0.0 if name.endswith("cross_entropy") else parameter)
     finite = _kernels.loss(isa, LOSSES.index(name), parameters, a, y, weight, row_loss, dz)
     return row_loss, dz, finite
+
+
+@pytest.mark.parametrize("labels", [True, False])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "binary_cross_entropy"])
+def test_the_most_that_a_cross_entropy_may_be(name, labels, shape, isa, dtype):
+    rng, most = np.random.default_rng(0), 0.7
+    a = rng.normal(size=shape, scale=4).astype(dtype)
+    y = targets(name, rng, shape, dtype, labels=labels)
+    plain, plain_dz, _ = run(isa, name, a, y)
+    found, dz = np.full(len(a), np.nan), np.full_like(a, np.nan)
+    limits = np.full(shape[1], most)
+    assert _kernels.loss(isa, LOSSES.index(name), limits, a, y, None, found, dz)
+    if name == "softmax_cross_entropy":
+        expected = np.minimum(plain, most)
+    else:  # each output by itself
+        each = [
+            run(isa, name, a[:, j : j + 1].copy(), y[:, j : j + 1].copy())[0]
+            for j in range(shape[1])
+        ]
+        expected = np.minimum(each, most).sum(axis=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6 if dtype == np.float32 else 1e-14)
+    assert (found < plain).any() or shape[0] < 5
+    assert dz.tobytes() == plain_dz.tobytes()
 
 
 def targets(name, rng, shape, dtype, *, labels=False):

@@ -219,7 +219,7 @@ typedef struct {
     void (*dropout)(double rate, uint64_t key, int64_t first_row, int activation, double alpha,
                     int64_t n_rows, int64_t n, int64_t ld, void *a, void *slope);
     /* z[r] = b + X[order[row0 + r]] w for r < n_rows of a sparse X; w (n_in x n_out) is row-major. The
-     * bits are those of dense_fwd on the same X. */
+     * bits are those of dense_fwd on the same X, but for n_out = 1. */
     void (*sparse_fwd)(const fbp_samples *s, int64_t row0, int64_t n_rows, const void *w,
                        const void *b, int64_t n_out, void *z, int64_t ld);
     /* z[r] = b + rows[r][k0 .. k1] w[k0 .. k1] for r < n_rows, w having n_in rows; b NULL: zero. z has
