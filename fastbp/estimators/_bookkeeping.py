@@ -37,7 +37,7 @@ class Bookkeeper(Callback):
         self._say(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
         if history.val_loss:
             self._record_validation(history)
-        self._count_improvement(model)
+        self._count_improvement(model, history)
         self._solver.epoch_ends(e.t_, e.learning_rate_init, e.power_t)
         return self._out_of_patience() or self._incremental
 
@@ -51,11 +51,11 @@ class Bookkeeper(Callback):
         e.validation_loss_curve_.append(history.val_loss[-1])
         self._say(f"Validation score: {score:f}")
 
-    def _count_improvement(self, model: Model) -> None:
+    def _count_improvement(self, model: Model, history: History) -> None:
         """Judge by the score if there is early stopping, else by the training loss."""
         e = self._estimator
         best = False
-        if e.validation_scores_:
+        if history.val_loss:
             score = e.validation_scores_[-1]
             worse = score < e.best_validation_score_ + e.tol
             if score > e.best_validation_score_:
@@ -63,7 +63,7 @@ class Bookkeeper(Callback):
         if not e.early_stopping:
             worse = e.loss_ > e.best_loss_ - e.tol
             if e.loss_ < e.best_loss_:
-                e.best_loss_, best = e.loss_, best or not e.validation_scores_
+                e.best_loss_, best = e.loss_, best or not history.val_loss
         if best and self._keeps_best:
             e._best_parameters = model.parameters.copy()
         e._no_improvement_count = e._no_improvement_count + 1 if worse else 0

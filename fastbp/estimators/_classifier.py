@@ -103,6 +103,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"`self.classes_` has {self.classes_}. 'y' has {classes}."
             )
 
+    def _refuse_unknown(self, y: Array) -> None:
+        unknown = np.setdiff1d(unique_labels(y), self.classes_)
+        if len(unknown) or (y.ndim == 2) != (self._label_binarizer.y_type_[:10] == "multilabel"):
+            raise ValueError(
+                f"y has classes, or a kind of labels, that training has not: {self.classes_} are "
+                f"known, got {unique_labels(y)}"
+            )
+
     @property
     def _is_multiclass(self) -> bool:
         return bool(self._label_binarizer.y_type_ == "multiclass")

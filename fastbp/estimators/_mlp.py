@@ -2,6 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,7 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastbp import _engine
 from fastbp._network import as_dtype
 from fastbp._training import Samples
-from fastbp._validation import Array, Float64, as_integer, as_weights
+from fastbp._validation import Array, Float64, as_integer, as_weights, explain
 from fastbp.callbacks import Callback
 from fastbp.estimators import _lbfgs, _stochastic
 from fastbp.estimators._bookkeeping import restores_best
@@ -36,6 +37,14 @@ from fastbp.estimators._validation_set import hold_out, validation_of
 from fastbp.losses import Loss
 from fastbp.model import Model
 
+# what is None without validation data, and what it starts with
+_CURVES: dict[str, Callable[[], Any]] = {
+    "loss_curve_": list,
+    "validation_scores_": list,
+    "validation_loss_curve_": list,
+    "best_validation_score_": lambda: -np.inf,
+}
+
 
 class BaseMLP(
     CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC
@@ -53,6 +62,10 @@ class BaseMLP(
     @abstractmethod
     def _encode(self, y: Array) -> Array:
         """Return validated y as `_targets` takes it."""
+
+    @abstractmethod
+    def _refuse_unknown(self, y: Array) -> None:
+        """Refuse what `_encode` cannot encode."""
 
     @abstractmethod
     def _decode(self, outputs: Array) -> Array:
@@ -124,6 +137,7 @@ class BaseMLP(
             raise ValueError("partial_fit does not support early_stopping=True")
         widths = hidden_widths(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        given = {"X": X, "y": y}
         X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, X)
@@ -132,11 +146,12 @@ class BaseMLP(
         if first:
             self._initialize([X.shape[1], *widths], y, X.dtype)
         model = self._bound_model()
+        self._refuse_other_widths(model, self._output(y)[0])
         held = None if validation_data is None else validation_of(self, validation_data)
         hooks: list[Callback] = []
         if getattr(self, "_skl_callbacks", None):
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-            hooks.append(Tasks(self, {"X": X, "y": y, "metadata": metadata}))
+            hooks.append(Tasks(self, given | {"metadata": metadata}))
         if self.solver == "lbfgs":
             if any(layer.dropout for layer in model.layers):
                 raise ValueError("dropout: solver='lbfgs' needs a loss that does not change; set 0")
@@ -154,7 +169,7 @@ class BaseMLP(
             self,
             _stochastic.Training(model, samples, held, batch_size, incremental, hooks),
         )
-        if restores_best(self):
+        if restores_best(self) and not incremental:
             model.parameters[:] = self._best_parameters
         return self
 
@@ -174,20 +189,23 @@ class BaseMLP(
         self.n_outputs_ = n_outputs
         self.n_layers_ = len(model.layers) + 1
         self._best_parameters = model.parameters.copy()
+        self._forget_curves()
+
+    def _forget_curves(self) -> None:
+        for name in (*_CURVES, "best_loss_", "_no_improvement_count"):
+            self.__dict__.pop(name, None)
         if self.solver != "lbfgs":
-            self.loss_curve_: list[float] = []
-            self._no_improvement_count = 0
             self.best_loss_: float | None = None
-            self.validation_scores_: list[float] | None = None
 
     def _begin_curves(self, validates: bool) -> None:
-        """Make room for what this fit records and an earlier one may not have."""
-        if getattr(self, "validation_scores_", None) is None:
-            self.validation_scores_ = [] if validates else None
-            self.validation_loss_curve_: list[float] | None = [] if validates else None
-            self.best_validation_score_ = -np.inf if validates else None
-        if not self.early_stopping and self.best_loss_ is None:
+        """Make room for what this fit records and an earlier one, or another solver, did not."""
+        missing = [name for name in _CURVES if getattr(self, name, None) is None]
+        for name in missing:
+            setattr(self, name, _CURVES[name]() if validates or name == "loss_curve_" else None)
+        if not self.early_stopping and getattr(self, "best_loss_", None) is None:
             self.best_loss_ = np.inf
+        if not hasattr(self, "_no_improvement_count"):
+            self._no_improvement_count = 0
 
     def _samples(self, X: Any, y: Any, sample_weight: Float64 | None) -> Samples:
         dtype = self._model.dtype
@@ -257,10 +275,20 @@ class BaseMLP(
         """Return the model, and X as it reads it."""
         check_is_fitted(self)
         model = self._bound_model()
+        self._refuse_other_widths(model)
         if self._is_plain(X, model):
             return model, X
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         return model, as_features(X, model.dtype)
+
+    def _refuse_other_widths(self, model: Model, n_outputs: int | None = None) -> None:
+        """Refuse weights, which anyone can set, that are not those of this X and y."""
+        widths = (model.layers[0].n_in, model.layers[-1].n_out)
+        expected = (self.n_features_in_, n_outputs or self.n_outputs_)
+        if widths != expected:
+            raise ValueError(
+                explain("coefs_", f"{expected[0]} inputs and {expected[1]} outputs", f"{widths}")
+            )
 
     def _is_plain(self, X: Any, model: Model) -> bool:
         """Whether X needs none of scikit-learn's checks, which take longer than one sample."""

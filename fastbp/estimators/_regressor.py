@@ -82,6 +82,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return np.repeat(column, len(loss.quantiles), axis=1)
         return column
 
+    def _refuse_unknown(self, y: Array) -> None:
+        """Let every target pass: `_targets` checks its values."""
+
     def _decode(self, outputs: Array) -> Array:
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
@@ -95,7 +98,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return self._loss(dtype).as_targets(y, "y", (len(y), self.n_outputs_), dtype)
 
     def _output(self, y: Array) -> tuple[int, str]:
-        return y.shape[1], "exp" if self._loss(y.dtype).name == "poisson" else "identity"
+        links = {"poisson": "exp", "binary_cross_entropy": "logistic"}
+        return y.shape[1], links.get(self._loss(y.dtype).name, "identity")
 
     def _loss(self, dtype: np.dtype[Any]) -> Loss:
         return as_loss(self.loss, "loss")
@@ -123,6 +127,22 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self
         """
         return self._fit(X, y, sample_weight, None, incremental=True)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return R2, its mean over the outputs; one y stands for all quantiles.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        y = self._encode(np.asarray(y))
+        return float(r2_score(y, self.predict(X), sample_weight=sample_weight))
 
     def predict(self, X: Any) -> Array:
         """Return the predicted values.

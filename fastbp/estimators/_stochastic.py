@@ -89,7 +89,8 @@ class Validation:
 
     def figures(self, model: Model) -> dict[str, float]:
         """Return mean loss and score."""
-        loss = _engine.sum_float64(model._losses(self.samples)) / self.samples.total_weight()
+        total = _engine.sum_float64(model._losses(self.samples))
+        loss = PenalizedLoss(model.loss_function, self.samples, 0.0).of_all(total, 0.0)
         return {"val_loss": loss, "val_score": float(self.score())}
 
 
@@ -140,7 +141,10 @@ def _fit_of(estimator: Any, training: Training) -> Fit:
         estimator.alpha,
         bf16,
         PenalizedLoss(model.loss_function, samples, estimator.alpha),
-        model._draw_seed(bf16, lambda: int(estimator._random_state.randint(1 << 31))),
+        # partial fits with the same seed draw the same numbers: the step makes them others
+        model._draw_seed(
+            bf16, lambda: int(estimator._random_state.randint(1 << 31)) + (solver.state.steps << 31)
+        ),
     )
     book = Bookkeeper(estimator, solver, len(samples), training.incremental)
     own = as_callbacks(estimator.callbacks or (), estimator.verbose == "bar")

@@ -43,6 +43,9 @@ def validation_of(estimator: Any, data: Any) -> Validation:
     if len(y) != X.shape[0]:
         given = f"{X.shape[0]} and {len(y)}"
         raise ValueError(explain("validation_data", "as many rows in X as in y", given))
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y.ravel()
+    estimator._refuse_unknown(y)
     return _scored(estimator, X, estimator._encode(y), None)
 
 
