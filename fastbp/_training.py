@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from reprlib import repr as short
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from fastbp import _engine
 from fastbp._memory import aligned_zeros
-from fastbp._validation import Array, Float64
+from fastbp._validation import Array, Float64, as_integer, explain
 from fastbp.errors import DivergenceError
 from fastbp.optimizers import Optimizer
 
@@ -57,6 +58,27 @@ class OptimizerState:
         m = aligned_zeros(size, dtype) if optimizer.needs_m else None
         v = aligned_zeros(size, dtype) if optimizer.needs_v else None
         return cls(optimizer, m, v)
+
+    def refuse_damaged(self, parameters: Array) -> None:
+        """Raise ValueError unless the compiled core can go on from this with these parameters.
+
+        Moments that are only not writeable, as those of a memory map, are copied.
+        """
+        as_integer(self.steps, "steps of the optimizer", 0, 1 << 62)
+        for name, needed in (("m", self.optimizer.needs_m), ("v", self.optimizer.needs_v)):
+            moment = getattr(self, name)
+            if not needed and moment is None:
+                continue
+            if not needed or (
+                not isinstance(moment, np.ndarray)
+                or (moment.dtype, moment.shape) != (parameters.dtype, parameters.shape)
+            ):
+                expected = f"{parameters.dtype} of shape {parameters.shape}" if needed else "none"
+                raise ValueError(
+                    explain(f"moment {name} of the optimizer", expected, short(moment))
+                )
+            if not (moment.flags.carray and moment.flags.writeable):
+                setattr(self, name, moment.copy())
 
     def rates(self, n_batches: int) -> Float64:
         """Return the learning rates of the minibatches of the epoch to come."""

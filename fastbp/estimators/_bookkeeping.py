@@ -74,10 +74,14 @@ class Bookkeeper(Callback):
             return False
         slower = self._solver.slow_down()
         what = "Validation score" if e.early_stopping else "Training loss"
-        then = f"Setting learning rate to {self._solver.learning_rate:f}" if slower else "Stopping"
+        then = "Stopping."
+        if slower:
+            then = f"Setting learning rate to {self._solver.learning_rate:f}"
+        elif self._solver.policy == "adaptive":
+            then = "Learning rate too small. Stopping."
         self._say(
             f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} "
-            f"consecutive epochs. {then}."
+            f"consecutive epochs. {then}"
         )
         if slower:
             e._no_improvement_count = 0

@@ -7,10 +7,8 @@ import sklearn.neural_network
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp._memory import aligned_zeros
-from fastbp._training import OptimizerState
 from fastbp._validation import Array
 from fastbp.estimators._classifier import MLPClassifier
-from fastbp.estimators._optimizers import optimizer_of, policy_of
 from fastbp.estimators._regressor import MLPRegressor
 from fastbp.estimators._stochastic import Solver
 
@@ -83,13 +81,13 @@ def _solver_of(estimator: Any, ours: Any) -> Solver:
     """Return their optimizer's state as one of ours."""
     theirs, parameters = estimator._optimizer, ours._model.parameters
     rate = float(theirs.learning_rate_init)
-    state = OptimizerState.start(optimizer_of(ours), parameters)
+    solver = Solver.start(ours, ours._model)
+    state = solver.state
     if hasattr(theirs, "ms"):
         state.m = _flat(theirs.ms, parameters)
         state.v = _flat(theirs.vs, parameters)
         state.steps = theirs.t
-        return Solver(state, policy_of(ours), rate)
-    solver = Solver(state, policy_of(ours), rate)
+        return solver
     if state.m is not None:
         state.m = _flat(theirs.velocities, parameters) * parameters.dtype.type(-1.0 / rate)
     solver.change_rate(float(theirs.learning_rate))

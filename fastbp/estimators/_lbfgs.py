@@ -41,6 +41,7 @@ class _Iterations:
         self.callbacks = callbacks
         self.history = History(["loss"])
         self.stopped = False
+        self.reached = model.parameters.copy()
         self._begun = perf_counter()
 
     def __call__(self, intermediate_result: Any) -> None:
@@ -51,6 +52,8 @@ class _Iterations:
         if self._talks:
             print(f"Iteration {len(self.history)}, loss = {self.history.loss[-1]:.8f}")  # noqa: T201
         self._model.parameters[:] = intermediate_result.x
+        if np.isfinite(self._model.parameters).all():
+            self.reached = self._model.parameters.copy()
         answers = [c.on_epoch_end(self._model, self.history) for c in self.callbacks]
         if any(answers):
             self.stopped = True
@@ -59,7 +62,7 @@ class _Iterations:
 
 def minimize(estimator: Any, model: Model, samples: Samples, hooks: list[Callback]) -> None:
     """Fit the model's parameters."""
-    report = PenalizedLoss(model.loss_function, samples, estimator.alpha)
+    report = PenalizedLoss(model.loss_function, samples, float(estimator.alpha))
     own = as_callbacks(estimator.callbacks or (), estimator.verbose == "bar")
     iterations = _Iterations(estimator, model, [*hooks, *own])
     with callbacks_around(iterations.callbacks, model, iterations.history, estimator.max_iter):
@@ -76,6 +79,7 @@ def minimize(estimator: Any, model: Model, samples: Samples, hooks: list[Callbac
             },
         )
         if not (np.isfinite(result.fun) and np.isfinite(result.x).all()):
+            model.parameters[:] = iterations.reached
             raise DivergenceError(NOT_FINITE)
         model.parameters[:] = result.x
         estimator.loss_ = float(result.fun)

@@ -158,7 +158,8 @@ class BaseMLP(
             samples = self._samples(X, y, self._weights(y, sample_weight))
             _lbfgs.minimize(self, model, samples, hooks)
             return self
-        if not incremental or not hasattr(self, "_optimizer"):
+        earlier: _stochastic.Solver | None = self.__dict__.get("_optimizer")
+        if not incremental or earlier is None or not earlier.goes_on(model):
             self._optimizer = _stochastic.Solver.start(self, model)
         if self.early_stopping and held is None:
             X, y, sample_weight, held = hold_out(self, X, y, sample_weight)
@@ -304,7 +305,20 @@ class BaseMLP(
             and _engine.first_nonfinite(X) is None
         )
 
-    def transform(self, X: Any, layer: int = -1) -> Array:
+    def transform(self, X: Any) -> Array:
+        """Return the activations of the last hidden layer, as features for another estimator.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, width of the layer), or a frame after `set_output`
+        """
+        return self.activations(X)
+
+    def activations(self, X: Any, layer: int = -1) -> Array:
         """Return the activations of a hidden layer.
 
         Parameters
@@ -320,7 +334,7 @@ class BaseMLP(
         model, x = self._input(X)
         n_hidden = len(model.layers) - 1
         if n_hidden == 0:
-            raise ValueError("transform: this network has no hidden layer")
+            raise ValueError("activations: this network has no hidden layer")
         layer = as_integer(layer, "layer", -n_hidden, n_hidden - 1)
         return hidden_activations(model, x, layer % n_hidden)
 

@@ -50,6 +50,7 @@ class Solver:
     state: OptimizerState
     policy: str
     learning_rate: float
+    made_for: tuple[int, str]  # number and dtype of the parameters
 
     @classmethod
     def start(cls, estimator: Any, model: Model) -> "Solver":
@@ -58,7 +59,14 @@ class Solver:
         rate = optimizer.learning_rate
         first = rate if isinstance(rate, float) else float("nan")  # a schedule has many
         state = OptimizerState.start(optimizer, model.parameters)
-        return cls(state, policy_of(estimator), first)
+        return cls(state, policy_of(estimator), first, _kind_of(model))
+
+    def goes_on(self, model: Model) -> bool:
+        """Whether it can continue with this model; ValueError where it is damaged."""
+        if self.made_for != _kind_of(model):  # the caller has put other weights in place
+            return False
+        self.state.refuse_damaged(model.parameters)
+        return True
 
     def epoch_ends(self, samples_seen: int, initial: float, power: float) -> None:
         """Set the rate that falls with the number of samples."""
@@ -78,6 +86,10 @@ class Solver:
             self.state.m *= self.learning_rate / rate
         self.state.optimizer = replace(self.state.optimizer, learning_rate=rate)
         self.learning_rate = rate
+
+
+def _kind_of(model: Model) -> tuple[int, str]:
+    return model.n_parameters, model.dtype.name
 
 
 @dataclass(frozen=True)
@@ -138,13 +150,10 @@ def _fit_of(estimator: Any, training: Training) -> Fit:
         solver.state,
         samples,
         training.batch_size,
-        estimator.alpha,
+        float(estimator.alpha),
         bf16,
-        PenalizedLoss(model.loss_function, samples, estimator.alpha),
-        # partial fits with the same seed draw the same numbers: the step makes them others
-        model._draw_seed(
-            bf16, lambda: int(estimator._random_state.randint(1 << 31)) + (solver.state.steps << 31)
-        ),
+        PenalizedLoss(model.loss_function, samples, float(estimator.alpha)),
+        model._draw_seed(bf16, lambda: _dropout_seed(estimator)),
     )
     book = Bookkeeper(estimator, solver, len(samples), training.incremental)
     own = as_callbacks(estimator.callbacks or (), estimator.verbose == "bar")
@@ -156,6 +165,12 @@ def _fit_of(estimator: Any, training: Training) -> Fit:
         Shuffler(estimator._random_state) if estimator.shuffle else None,
         History(["loss"] if validation is None else ["loss", "val_loss", "val_score"]),
     )
+
+
+def _dropout_seed(estimator: Any) -> int:
+    """Return another one in each epoch, also where each partial fit starts at the same numbers."""
+    drawn = int(estimator._random_state.randint(1 << 31))
+    return (int(estimator.t_) << 31) + drawn & (1 << 63) - 1
 
 
 def _diverged(estimator: Any, validation: Validation | None, error: DivergenceError) -> None:
