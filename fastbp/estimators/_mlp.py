@@ -274,7 +274,8 @@ class BaseMLP(
 
     def _input(self, X: Any) -> tuple[Model, Any]:
         """Return the model, and X as it reads it."""
-        check_is_fitted(self)
+        if "coefs_" not in self.__dict__:
+            check_is_fitted(self)
         model = self._bound_model()
         self._refuse_other_widths(model)
         if self._is_plain(X, model):

@@ -17,7 +17,52 @@ from fastbp.losses import Loss, Pinball, as_loss
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
-    """scikit-learn's multi-layer perceptron regressor."""
+    r"""scikit-learn's multi-layer perceptron regressor: same parameters, same results, sooner.
+
+    Parameters
+    ----------
+    loss : str or Loss
+        ``"squared_error"`` or ``"poisson"`` as in scikit-learn, any other of fastbp's but
+        softmax cross-entropy, or a spec such as ``Pinball([0.1, 0.5, 0.9])``, which gives one
+        output for each quantile.
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init, \
+    power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum, \
+    nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon, \
+    n_iter_no_change, max_fun
+        As in scikit-learn, with these additions.
+
+        ``activation``: all of fastbp's, by name or as a spec, or a list with one for each hidden
+        layer. ``solver``: also ``"adamw"``, ``"rmsprop"``, ``"adagrad"`` or an `Optimizer`, whose
+        own settings then count. ``learning_rate``: also a `Schedule`, for any stochastic solver.
+        ``verbose="bar"`` shows a progress bar.
+    dropout : float or list of float
+        Share of the hidden layers' outputs that training sets to zero; a list: of each layer.
+    clip_norm : float or None
+        A minibatch's mean gradient is shrunk to this Euclidean norm where it is longer.
+    scoring : str, callable or None
+        scikit-learn scorer of the validation data; None: accuracy or R2.
+    restore_best_weights : bool or None
+        Whether `fit` ends with the weights of its best epoch; None: with early stopping.
+    callbacks : list of Callback or None
+        fastbp's; scikit-learn's come by `set_callbacks`.
+    n_threads : int or None
+        Most threads; None: as `fastbp.get_num_threads` says.
+    dtype : {"float32", "float64"} or None
+        Of the weights and all arithmetic; None: that of X.
+    precision : {"bf16"} or None
+        As in `fastbp.Model.fit`.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : list of ndarray
+        Weights ``(n_in, n_out)`` and biases ``(n_out,)`` of each layer. They may be changed, in
+        place or by others.
+    loss_, best_loss_, loss_curve_, validation_scores_, best_validation_score_, t_, n_iter_, \
+    n_features_in_, feature_names_in_, n_layers_, n_outputs_, out_activation_
+        As in scikit-learn.
+    validation_loss_curve_ : list of float or None
+        Mean loss of the validation data after each epoch, without the penalty.
+    """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS | {"loss": LOSS}
 
