@@ -33,12 +33,15 @@ PAIR = (theirs.MLPClassifier, fastbp.MLPClassifier)
 DTYPES = ("float32", "float64")
 
 
+Timed = Callable[[type], tuple[float, float]]
+
+
 class Case(NamedTuple):
-    """What is timed: a call that gets an estimator's class and returns a score."""
+    """What is timed: a call that gets an estimator's class and returns seconds and a score."""
 
     name: str
     rounds: int
-    timed: Callable[[type], float]
+    timed: Timed
 
 
 class Data(NamedTuple):
@@ -61,19 +64,19 @@ def letters(folder: Path) -> tuple[Any, Any]:
     return np.array([[float(value) for value in row.values()] for row in rows]), y
 
 
-def fit(data: Data, **parameters: Any) -> Callable[[type], float]:
-    def timed(kind: type) -> float:
+def fit(data: Data, **parameters: Any) -> Timed:
+    def timed(kind: type) -> tuple[float, float]:
         estimator = kind(random_state=0, **parameters)
         begun = time.perf_counter()
         estimator.fit(data.X, data.y)
-        timed.seconds = time.perf_counter() - begun
-        return estimator.score(data.held, data.held_y)
+        seconds = time.perf_counter() - begun
+        return seconds, estimator.score(data.held, data.held_y)
 
     return timed
 
 
-def grid(data: Data) -> Callable[[type], float]:
-    def timed(kind: type) -> float:
+def grid(data: Data) -> Timed:
+    def timed(kind: type) -> tuple[float, float]:
         candidates = {
             "alpha": [1e-4, 1e-3, 1e-2, 1e-1],
             "hidden_layer_sizes": [(50,), (100,)],
@@ -82,24 +85,23 @@ def grid(data: Data) -> Callable[[type], float]:
         search = GridSearchCV(kind(random_state=0, max_iter=100), candidates, cv=3, n_jobs=2)
         begun = time.perf_counter()
         search.fit(data.X, data.y)
-        timed.seconds = time.perf_counter() - begun
-        return search.score(data.held, data.held_y)
+        seconds = time.perf_counter() - begun
+        return seconds, search.score(data.held, data.held_y)
 
     return timed
 
 
-def one_row(data: Data, calls: int = 300) -> Callable[[type], float]:
+def one_row(data: Data, calls: int = 300) -> Timed:
     fitted = {kind: kind(random_state=0, max_iter=20).fit(data.X, data.y) for kind in PAIR}
     row = data.held[:1].copy()
 
-    def timed(kind: type) -> float:
+    def timed(kind: type) -> tuple[float, float]:
         times, predict = [], fitted[kind].predict
         for _ in range(calls):
             begun = time.perf_counter()
             predict(row)
             times.append(time.perf_counter() - begun)
-        timed.seconds = median(times)
-        return fitted[kind].score(data.held, data.held_y)
+        return median(times), fitted[kind].score(data.held, data.held_y)
 
     return timed
 
@@ -135,14 +137,14 @@ def measure(case: Case) -> dict[str, Any]:
     scores = {}
     for number in range(case.rounds):
         for kind in PAIR if number % 2 else PAIR[::-1]:
-            scores[kind] = case.timed(kind)
-            times[kind].append(case.timed.seconds)
-    seconds = [median(times[kind]) for kind in PAIR]
+            seconds, scores[kind] = case.timed(kind)
+            times[kind].append(seconds)
+    medians = [median(times[kind]) for kind in PAIR]
     return {
         "case": case.name,
-        "scikit-learn": seconds[0],
-        "fastbp": seconds[1],
-        "ratio": seconds[0] / seconds[1],
+        "scikit-learn": medians[0],
+        "fastbp": medians[1],
+        "ratio": medians[0] / medians[1],
         "scores": [scores[kind] for kind in PAIR],
         "rounds": case.rounds,
     }

@@ -153,11 +153,29 @@ class BaseMLP(
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
             hooks.append(Tasks(self, given | {"metadata": metadata}))
         if self.solver == "lbfgs":
-            if any(layer.dropout for layer in model.layers):
-                raise ValueError("dropout: solver='lbfgs' needs a loss that does not change; set 0")
-            samples = self._samples(X, y, self._weights(y, sample_weight))
-            _lbfgs.minimize(self, model, samples, hooks)
-            return self
+            self._minimize(model, X, y, sample_weight, hooks)
+        else:
+            self._train(model, X, y, sample_weight, held, incremental, hooks)
+        return self
+
+    def _minimize(
+        self, model: Model, X: Any, y: Any, sample_weight: Float64 | None, hooks: list[Callback]
+    ) -> None:
+        if any(layer.dropout for layer in model.layers):
+            raise ValueError("dropout: solver='lbfgs' needs a loss that does not change; set 0")
+        samples = self._samples(X, y, self._weights(y, sample_weight))
+        _lbfgs.minimize(self, model, samples, hooks)
+
+    def _train(
+        self,
+        model: Model,
+        X: Any,
+        y: Any,
+        sample_weight: Float64 | None,
+        held: _stochastic.Validation | None,
+        incremental: bool,
+        hooks: list[Callback],
+    ) -> None:
         earlier: _stochastic.Solver | None = self.__dict__.get("_optimizer")
         if not incremental or earlier is None or not earlier.goes_on(model):
             self._optimizer = _stochastic.Solver.start(self, model)
@@ -166,13 +184,10 @@ class BaseMLP(
         self._begin_curves(held is not None)
         samples = self._samples(X, y, self._weights(y, sample_weight))
         batch_size = self._clipped_batch_size(len(samples))
-        _stochastic.train(
-            self,
-            _stochastic.Training(model, samples, held, batch_size, incremental, hooks),
-        )
+        training = _stochastic.Training(model, samples, held, batch_size, incremental, hooks)
+        _stochastic.train(self, training)
         if restores_best(self) and not incremental:
             model.parameters[:] = self._best_parameters
-        return self
 
     def _initialize(self, widths: list[int], y: Any, dtype: np.dtype[Any]) -> None:
         """Draw the first weights; set every attribute to where it starts."""

@@ -243,7 +243,7 @@ static void FBP_K(dw_strip)(const real *const *rows, int64_t n_rows, int64_t i0,
 {
     real gathered[FBP_SUM_ROWS * FBP_STRIP];
     const real *table[FBP_SUM_ROWS];
-    if (n_out == 1) {
+    if (n_out == 1 && !dz.panels) {
         const real *const column = (const real *)dz.data + r0 * dz.ld;
         FBP_K(dw_one_output)(rows, n_rows, i0, i1, column, dz.ld, add, dw);
         return;

@@ -208,7 +208,8 @@ typedef struct {
     void (*load_rows)(const fbp_samples *s, int64_t row0, int64_t n_rows, int64_t n_in, void *out,
                       int64_t ld);
     /* a[r] = sigma(rows[r] w + b) for r < n_rows; slope[r] = sigma'(z) where fbp_keeps_slope (may
-     * be NULL: not wanted). a and slope have leading dimension ld. */
+     * be NULL: not wanted). a and slope have leading dimension ld. Each z is one sum over k in order,
+     * but for n_out = 1 and a w of ld 1, a vector: then one of dots, as of one sample. */
     void (*dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, fbp_operand w,
                       const void *b, int64_t n_out, int activation, double alpha, void *a,
                       void *slope, int64_t ld);
