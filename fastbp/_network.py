@@ -214,10 +214,7 @@ class FeedForward:
         """
         samples = self._samples(X, y)
         net = _reference.Network(
-            [
-                _reference.Layer(k.n_in, k.n_out, k.activation.name, k.activation.alpha)
-                for k in self.layers
-            ],
+            reference_layers(self.layers),
             self.loss_function.name,
             self.loss_function.engine_parameters(self.layers[-1].n_out),
         )
@@ -246,6 +243,13 @@ class FeedForward:
         out = np.empty(len(samples))
         self._network.losses(self._parameters, samples.x, samples.y, samples.weight, out)
         return out
+
+
+def reference_layers(layers: tuple[Dense, ...]) -> list[_reference.Layer]:
+    """Return the layers as plain NumPy takes them."""
+    return [
+        _reference.Layer(k.n_in, k.n_out, k.activation.name, k.activation.alpha) for k in layers
+    ]
 
 
 def _size(layers: tuple[Dense, ...], dtype: np.dtype[Any]) -> int:

@@ -34,12 +34,6 @@ class Samples:
         """Return the sum of the weights."""
         return float(len(self)) if self.weight is None else _engine.sum_float64(self.weight)
 
-    def batch_weights(self, order: npt.NDArray[np.int64] | None, starts: Array) -> Float64:
-        """Return the sum of the weights of each minibatch, given where they start."""
-        if self.weight is None:
-            return np.diff(starts, append=len(self)).astype(np.float64)
-        return np.add.reduceat(self.weight if order is None else self.weight[order], starts)
-
 
 @dataclass
 class OptimizerState:
@@ -115,7 +109,10 @@ class Batches:
         """Cut the samples, in this order, into minibatches."""
         starts = np.arange(0, len(samples), batch_size)
         rows = np.diff(starts, append=len(samples)).astype(np.float64)
-        weights = samples.batch_weights(order, starts)
+        weights = rows
+        if samples.weight is not None:
+            ordered = samples.weight if order is None else samples.weight[order]
+            weights = np.add.reduceat(ordered, starts)
         # a minibatch without weight has neither gradient nor penalty
         scales = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0)
         return cls(order, starts, rows, scales)

@@ -90,7 +90,7 @@ def make_case(widths, hidden, loss, *, batch, seed, output="identity", labels=Tr
     return Case(net, parameters, x, _targets(loss, a, rng, labels), weight)
 
 
-def network(net, dtype):
+def network(net, dtype, dropouts=None):
     """Return the engine's network for an oracle's."""
     layers = net.layers
     return _engine.Network(
@@ -100,6 +100,7 @@ def network(net, dtype):
         _engine.LOSSES.index(net.loss),
         np.array(np.broadcast_to(net.loss_parameters, layers[-1].n_out), np.float64),
         np.dtype(dtype).itemsize,
+        dropouts,
     )
 
 

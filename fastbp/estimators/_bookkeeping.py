@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from fastbp._fitting import as_callbacks
 from fastbp.callbacks import Callback
 from fastbp.history import History
 from fastbp.model import Model
@@ -16,6 +17,17 @@ def restores_best(estimator: Any) -> bool:
     return bool(estimator.early_stopping if wanted is None else wanted)
 
 
+def say(estimator: Any, text: str) -> None:
+    """Print a line if the estimator is to be verbose, in lines and not by a bar."""
+    if estimator.verbose and estimator.verbose != "bar":
+        print(text)  # noqa: T201 -- asked for
+
+
+def own_callbacks(estimator: Any) -> list[Callback]:
+    """Return fastbp's callbacks that the estimator was given, with its progress bar."""
+    return as_callbacks(estimator.callbacks or (), estimator.verbose == "bar")
+
+
 class Bookkeeper(Callback):
     """Keeps an estimator's attributes after each epoch, and stops when it is time."""
 
@@ -25,7 +37,6 @@ class Bookkeeper(Callback):
         self._n_samples = n_samples
         self._incremental = incremental
         self._keeps_best = restores_best(estimator)
-        self._talks = bool(estimator.verbose) and estimator.verbose != "bar"
 
     def on_epoch_end(self, model: Model, history: History) -> bool:
         """Record the epoch; True when training is at an end."""
@@ -34,22 +45,18 @@ class Bookkeeper(Callback):
         e.loss_ = history.loss[-1]
         e.t_ += self._n_samples
         e.loss_curve_.append(e.loss_)
-        self._say(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
+        say(e, f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
         if history.val_loss:
             self._record_validation(history)
         self._count_improvement(model, history)
         self._solver.epoch_ends(e.t_, e.learning_rate_init, e.power_t)
         return self._out_of_patience() or self._incremental
 
-    def _say(self, text: str) -> None:
-        if self._talks:
-            print(text)  # noqa: T201 -- asked for
-
     def _record_validation(self, history: History) -> None:
         e, score = self._estimator, history["val_score"][-1]
         e.validation_scores_.append(score)
         e.validation_loss_curve_.append(history.val_loss[-1])
-        self._say(f"Validation score: {score:f}")
+        say(e, f"Validation score: {score:f}")
 
     def _count_improvement(self, model: Model, history: History) -> None:
         """Judge by the score if there is early stopping, else by the training loss."""
@@ -79,9 +86,10 @@ class Bookkeeper(Callback):
             then = f"Setting learning rate to {self._solver.learning_rate:f}"
         elif self._solver.policy == "adaptive":
             then = "Learning rate too small. Stopping."
-        self._say(
+        say(
+            e,
             f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} "
-            f"consecutive epochs. {then}"
+            f"consecutive epochs. {then}",
         )
         if slower:
             e._no_improvement_count = 0

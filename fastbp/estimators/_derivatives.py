@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastbp import _reference
-from fastbp._network import FeedForward
+from fastbp._network import FeedForward, reference_layers
 from fastbp._validation import Array, Float64
 from fastbp.losses import Loss
 from fastbp.model import Model
@@ -24,10 +24,7 @@ def input_jacobian(model: Model, x: Array) -> Float64:
 
     The mirrored network carries one row for each output instead of one delta.
     """
-    layers = [
-        _reference.Layer(k.n_in, k.n_out, k.activation.name, k.activation.alpha)
-        for k in model.layers
-    ]
+    layers = reference_layers(model.layers)
     parameters = model.parameters.astype(np.float64)
     states = _reference.forward(layers, parameters, x.astype(np.float64))
     rows = _link_jacobian(model.loss_function.name, states[-1][-1])

@@ -7,11 +7,12 @@ import numpy as np
 import scipy.optimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastbp._fitting import as_callbacks, callbacks_around
+from fastbp._fitting import callbacks_around
 from fastbp._training import Samples
 from fastbp._validation import Array
 from fastbp.callbacks import Callback
 from fastbp.errors import DivergenceError
+from fastbp.estimators._bookkeeping import own_callbacks, say
 from fastbp.estimators._network import total_squares
 from fastbp.estimators._objective import PenalizedLoss
 from fastbp.estimators._stochastic import NOT_FINITE
@@ -36,7 +37,7 @@ class _Iterations:
     """Called by SciPy after each iteration: output, callbacks."""
 
     def __init__(self, estimator: Any, model: Model, callbacks: list[Callback]) -> None:
-        self._talks = bool(estimator.verbose) and estimator.verbose != "bar"
+        self._estimator = estimator
         self._model = model
         self.callbacks = callbacks
         self.history = History(["loss"])
@@ -49,8 +50,7 @@ class _Iterations:
         now = perf_counter()
         self.history.append({"loss": float(intermediate_result.fun), "seconds": now - self._begun})
         self._begun = now
-        if self._talks:
-            print(f"Iteration {len(self.history)}, loss = {self.history.loss[-1]:.8f}")  # noqa: T201
+        say(self._estimator, f"Iteration {len(self.history)}, loss = {self.history.loss[-1]:.8f}")
         self._model.parameters[:] = intermediate_result.x
         if np.isfinite(self._model.parameters).all():
             self.reached = self._model.parameters.copy()
@@ -63,8 +63,7 @@ class _Iterations:
 def minimize(estimator: Any, model: Model, samples: Samples, hooks: list[Callback]) -> None:
     """Fit the model's parameters."""
     report = PenalizedLoss(model.loss_function, samples, float(estimator.alpha))
-    own = as_callbacks(estimator.callbacks or (), estimator.verbose == "bar")
-    iterations = _Iterations(estimator, model, [*hooks, *own])
+    iterations = _Iterations(estimator, model, [*hooks, *own_callbacks(estimator)])
     with callbacks_around(iterations.callbacks, model, iterations.history, estimator.max_iter):
         result = scipy.optimize.minimize(
             lambda parameters: objective(model, samples, report, parameters),

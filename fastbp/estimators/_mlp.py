@@ -1,6 +1,5 @@
 """What both estimators share: fitting, prediction, and the model behind `coefs_`."""
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
@@ -12,7 +11,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastbp import _engine
@@ -27,7 +26,6 @@ from fastbp.estimators._constraints import CONSTRAINTS
 from fastbp.estimators._derivatives import hidden_activations, input_jacobian
 from fastbp.estimators._features import as_features
 from fastbp.estimators._network import (
-    blank_model,
     draw_parameters,
     hidden_widths,
     layers_of,
@@ -100,6 +98,22 @@ class BaseMLP(
         """Return what a validation set is stratified by; None: it is not."""
 
     # ---------------------------------------------------------------------------------- fitting
+
+    def _validated(self, X: Any, y: Any, reset: bool, **options: Any) -> tuple[Any, Array]:
+        """Return X and y as scikit-learn validates them, one column of y as a vector."""
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            dtype=(np.float64, np.float32),
+            reset=reset,
+            **options,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
 
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
@@ -183,8 +197,7 @@ class BaseMLP(
             X, y, sample_weight, held = hold_out(self, X, y, sample_weight)
         self._begin_curves(held is not None)
         samples = self._samples(X, y, self._weights(y, sample_weight))
-        batch_size = self._clipped_batch_size(len(samples))
-        training = _stochastic.Training(model, samples, held, batch_size, incremental, hooks)
+        training = _stochastic.Training(model, samples, held, incremental, hooks)
         _stochastic.train(self, training)
         if restores_best(self) and not incremental:
             model.parameters[:] = self._best_parameters
@@ -198,8 +211,8 @@ class BaseMLP(
         own = np.dtype(np.float64) if self.solver == "lbfgs" else dtype
         if self.dtype is not None:
             own = dtype = as_dtype(self.dtype)
-        model = blank_model(layers, self._loss(own), own)
-        draw_parameters(model, self.activation, self._random_state, dtype)
+        model = Model._blank(layers, self._loss(own), own)
+        draw_parameters(model, self._random_state, dtype)
         self._bind(model)
         self.n_iter_ = self.t_ = 0
         self.n_outputs_ = n_outputs
@@ -226,17 +239,6 @@ class BaseMLP(
     def _samples(self, X: Any, y: Any, sample_weight: Float64 | None) -> Samples:
         dtype = self._model.dtype
         return Samples(as_features(X, dtype), self._targets(y, dtype), sample_weight)
-
-    def _clipped_batch_size(self, n_samples: int) -> int:
-        if self.batch_size == "auto":
-            return min(200, n_samples)
-        if self.batch_size > n_samples:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
-                "clipped",
-                stacklevel=4,
-            )
-        return int(min(self.batch_size, n_samples))
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs":

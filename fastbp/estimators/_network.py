@@ -48,14 +48,14 @@ def hidden_widths(hidden_layer_sizes: Any) -> list[int]:
     return [as_integer(size, "hidden_layer_sizes", 1) for size in sizes]
 
 
-def hidden_activations(activation: Any, n_hidden: int) -> list[Activation]:
-    """Return the activation of each hidden layer, from one for all or a list."""
-    if isinstance(activation, Sequence | np.ndarray) and not isinstance(activation, str):
-        if len(activation) != n_hidden:
-            expected = f"one for each of {n_hidden} hidden layers"
-            raise ValueError(explain("activation", expected, f"{len(activation)}"))
-        return [_activation(item) for item in activation]
-    return [_activation(activation)] * n_hidden
+def _for_each_hidden(value: Any, name: str, n_hidden: int) -> list[Any]:
+    """Return what each hidden layer gets, from one for all or a list."""
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+        return [value] * n_hidden
+    if len(value) != n_hidden:
+        expected = f"one for each of {n_hidden} hidden layers"
+        raise ValueError(explain(name, expected, f"{len(value)}"))
+    return list(value)
 
 
 def _activation(value: Any) -> Activation:
@@ -64,39 +64,25 @@ def _activation(value: Any) -> Activation:
 
 def layers_of(widths: Sequence[int], activation: Any, dropout: Any) -> tuple[Dense, ...]:
     """Return the layers from all widths, inputs and outputs included."""
-    sigmas = [*hidden_activations(activation, len(widths) - 2), _activation("identity")]
-    rates = [*_hidden_dropout(dropout, len(widths) - 2), 0.0]
+    n_hidden = len(widths) - 2
+    sigmas = [*map(_activation, _for_each_hidden(activation, "activation", n_hidden))]
+    rates = [fraction(rate, "dropout") for rate in _for_each_hidden(dropout, "dropout", n_hidden)]
     return tuple(
         Dense(n_in, n_out, sigma, dropout=rate)
-        for (n_in, n_out), sigma, rate in zip(pairwise(widths), sigmas, rates, strict=True)
+        for (n_in, n_out), sigma, rate in zip(
+            pairwise(widths), [*sigmas, _activation("identity")], [*rates, 0.0], strict=True
+        )
     )
 
 
-def _hidden_dropout(dropout: Any, n_hidden: int) -> list[float]:
-    if isinstance(dropout, Sequence | np.ndarray):
-        if len(dropout) != n_hidden:
-            expected = f"one rate for each of {n_hidden} hidden layers"
-            raise ValueError(explain("dropout", expected, f"{len(dropout)}"))
-        return [fraction(rate, "dropout") for rate in dropout]
-    return [fraction(dropout, "dropout")] * n_hidden
-
-
-def blank_model(layers: tuple[Dense, ...], loss: Loss, dtype: np.dtype[Any]) -> Model:
-    """Return a model whose parameters are all zero."""
-    return Model._blank(layers, loss, dtype)
-
-
-def draw_parameters(
-    model: Model, activation: Any, rng: np.random.RandomState, dtype: np.dtype[Any]
-) -> None:
+def draw_parameters(model: Model, rng: np.random.RandomState, dtype: np.dtype[Any]) -> None:
     """Draw weights and biases as scikit-learn does: uniform, layer by layer, in its order.
 
     They are rounded to ``dtype``, that of the data.
     """
-    activations = hidden_activations(activation, len(model.layers) - 1)
-    # the last layer takes the bound of the activation before it
-    sigmas = [*activations, activations[-1] if activations else _activation("identity")]
-    for layer, sigma, w, b in zip(model.layers, sigmas, model.weights, model.biases, strict=True):
+    for i, (layer, w, b) in enumerate(zip(model.layers, model.weights, model.biases, strict=True)):
+        # the last layer takes the bound of the activation before it
+        sigma = model.layers[min(i, max(len(model.layers) - 2, 0))].activation
         bound = np.sqrt((2.0 if sigma.name == "sigmoid" else 6.0) / (layer.n_in + layer.n_out))
         w[:] = rng.uniform(-bound, bound, w.shape).astype(dtype)
         b[:] = rng.uniform(-bound, bound, b.shape).astype(dtype)
@@ -117,7 +103,7 @@ def model_of(coefs: Any, intercepts: Any, activation: Any, dropout: Any, loss_of
             given = f"{array.shape} and {bias.shape}"
             raise ValueError(explain(f"coefs_[{i}] and intercepts_[{i}]", f"{expected}", given))
     dtype = np.dtype(np.float32 if all(c.dtype == np.float32 for c in [*w, *b]) else np.float64)
-    model = blank_model(layers_of(widths, activation, dropout), loss_of(dtype), dtype)
+    model = Model._blank(layers_of(widths, activation, dropout), loss_of(dtype), dtype)
     model.parameters = np.concatenate(
         [view.ravel() for pair in zip(w, b, strict=True) for view in pair]
     )

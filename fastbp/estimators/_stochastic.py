@@ -9,12 +9,12 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastbp import _engine
-from fastbp._fitting import Fit, as_callbacks
+from fastbp._fitting import Fit
 from fastbp._memory import aligned_zeros
 from fastbp._training import OptimizerState, Samples, Trainer
 from fastbp.callbacks import Callback
 from fastbp.errors import DivergenceError
-from fastbp.estimators._bookkeeping import Bookkeeper
+from fastbp.estimators._bookkeeping import Bookkeeper, own_callbacks
 from fastbp.estimators._objective import PenalizedLoss
 from fastbp.estimators._optimizers import optimizer_of, policy_of
 from fastbp.history import History
@@ -96,14 +96,13 @@ def _kind_of(model: Model) -> tuple[int, str]:
 class Validation:
     """Data held out, and what scores the network on it."""
 
-    samples: Samples
+    report: PenalizedLoss
     score: Callable[[], float]
 
     def figures(self, model: Model) -> dict[str, float]:
         """Return mean loss and score."""
-        total = _engine.sum_float64(model._losses(self.samples))
-        loss = PenalizedLoss(model.loss_function, self.samples, 0.0).of_all(total, 0.0)
-        return {"val_loss": loss, "val_score": float(self.score())}
+        total = _engine.sum_float64(model._losses(self.report.samples))
+        return {"val_loss": self.report.of_all(total, 0.0), "val_score": float(self.score())}
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,6 @@ class Training:
     model: Model
     samples: Samples
     validation: Validation | None
-    batch_size: int
     incremental: bool
     hooks: list[Callback]
 
@@ -149,22 +147,32 @@ def _fit_of(estimator: Any, training: Training) -> Fit:
         aligned_zeros(model.n_parameters, model.dtype),
         solver.state,
         samples,
-        training.batch_size,
+        _batch_size(estimator, len(samples)),
         float(estimator.alpha),
         bf16,
         PenalizedLoss(model.loss_function, samples, float(estimator.alpha)),
         model._draw_seed(bf16, lambda: _dropout_seed(estimator)),
     )
     book = Bookkeeper(estimator, solver, len(samples), training.incremental)
-    own = as_callbacks(estimator.callbacks or (), estimator.verbose == "bar")
     return Fit(
         model,
         trainer,
-        [book, *training.hooks, *own],
+        [book, *training.hooks, *own_callbacks(estimator)],
         (lambda: {}) if validation is None else (lambda: validation.figures(model)),
         Shuffler(estimator._random_state) if estimator.shuffle else None,
         History(["loss"] if validation is None else ["loss", "val_loss", "val_score"]),
     )
+
+
+def _batch_size(estimator: Any, n_samples: int) -> int:
+    if estimator.batch_size == "auto":
+        return min(200, n_samples)
+    if estimator.batch_size > n_samples:
+        warnings.warn(
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+            stacklevel=4,
+        )
+    return int(min(estimator.batch_size, n_samples))
 
 
 def _dropout_seed(estimator: Any) -> int:

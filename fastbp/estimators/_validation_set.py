@@ -10,6 +10,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_array, validate_data
 
 from fastbp._validation import Float64, explain
+from fastbp.estimators._objective import PenalizedLoss
 from fastbp.estimators._stochastic import Validation
 
 
@@ -51,6 +52,7 @@ def validation_of(estimator: Any, data: Any) -> Validation:
 
 def _scored(estimator: Any, X: Any, y: Any, weight: Float64 | None) -> Validation:
     samples = estimator._samples(X, y, weight)
+    report = PenalizedLoss(estimator._model.loss_function, samples, 0.0)
 
     def plain() -> float:
         outputs = estimator._model._outputs(samples.x, link=True)
@@ -59,7 +61,7 @@ def _scored(estimator: Any, X: Any, y: Any, weight: Float64 | None) -> Validatio
         return float(estimator._score_outputs(y, outputs, weight))
 
     if estimator.scoring is None:
-        return Validation(samples, plain)
+        return Validation(report, plain)
     scorer = check_scoring(estimator, estimator.scoring)
     true, options = estimator._true(y), {} if weight is None else {"sample_weight": weight}
 
@@ -68,4 +70,4 @@ def _scored(estimator: Any, X: Any, y: Any, weight: Float64 | None) -> Validatio
             warnings.filterwarnings("ignore", "X does not have valid feature names")
             return float(scorer(estimator, X, true, **options))
 
-    return Validation(samples, scored)
+    return Validation(report, scored)

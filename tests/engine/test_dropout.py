@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from nets import cast, make_case
+from nets import cast, make_case, network
 from tolerances import TOLERANCES, gradient_error
 
 import fastbp
@@ -52,25 +52,12 @@ def masked_gradient(case, masks):
     return total, np.concatenate(parts)
 
 
-def network(case, dtype):
-    layers = case.net.layers
-    return _engine.Network(
-        (layers[0].n_in, *(layer.n_out for layer in layers)),
-        tuple(_engine.ACTIVATIONS.index(layer.activation) for layer in layers),
-        tuple(layer.alpha for layer in layers),
-        _engine.LOSSES.index(case.net.loss),
-        np.zeros(layers[-1].n_out),
-        np.dtype(dtype).itemsize,
-        RATES,
-    )
-
-
 def engine_gradient(case, dtype, x=None):
     p, dense, y, weight = cast(case, dtype)
     out = np.full_like(p, np.nan)
     run = _engine.Epoch(
-        network(case, dtype), p, out, None, None, dense if x is None else x, y, weight, None,
-        len(dense), None, None, 1, optimizer=-1, dropout_seed=SEED,
+        network(case.net, dtype, RATES), p, out, None, None, dense if x is None else x, y, weight,
+        None, len(dense), None, None, 1, optimizer=-1, dropout_seed=SEED,
     )  # fmt: skip
     while not run.run(10.0):
         pass
