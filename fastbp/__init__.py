@@ -34,7 +34,7 @@ from fastbp import datasets, metrics
 from fastbp._reference import LayerTrace
 from fastbp.callbacks import Callback, EarlyStopping, ModelCheckpoint, ProgressBar
 from fastbp.config import get_config, get_num_threads, set_num_threads, show_config
-from fastbp.errors import DivergenceError, ModelFormatError
+from fastbp.errors import CheckpointError, DivergenceError, ModelFormatError
 from fastbp.history import History
 from fastbp.initializers import (
     GlorotNormal,
@@ -84,6 +84,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Callback",
+    "CheckpointError",
     "Constant",
     "Cosine",
     "Dense",

@@ -154,6 +154,8 @@ class Epoch:
         squares: Float64 | None = None,
         bf16: str = "",
         dropout_seed: int | None = None,
+        batches_done: int = 0,
+        loss: float = 0.0,
     ) -> None:
         """Prepare an epoch.
 
@@ -165,7 +167,8 @@ class Epoch:
         before its bias is corrected. ``batch_losses`` and ``squares``, one element for each
         minibatch, receive its summed loss and the sum of squares of all weights before it.
         ``bf16``: one of `bf16_isas`, whose products are taken (float32 only). ``dropout_seed``, of
-        64 bits: outputs are dropped (not with bf16); which ones depends on it alone.
+        64 bits: outputs are dropped (not with bf16); which ones depends on it alone. An epoch that
+        was interrupted goes on with its ``batches_done`` and ``loss``, and all else as it was.
         """
 
     def run(self, seconds: float) -> bool:

@@ -270,7 +270,7 @@ cdef class Epoch:
                   bint nesterov=False, double weight_decay=0.0, double decoupled_decay=0.0,
                   double beta1=0.0, double beta2=0.0, double eps=0.0, double l2=0.0,
                   double clip_norm=0.0, bint eps_hat=False, batch_losses=None, squares=None,
-                  str bf16="", dropout_seed=None):
+                  str bf16="", dropout_seed=None, int64_t batches_done=0, double loss=0.0):
         cdef EpochState *e = &self.state
         cdef Buffer p = readable(parameters) if optimizer < 0 else writable(parameters)
         cdef Buffer g = writable(gradient), mb = writable(m), vb = writable(v)
@@ -281,6 +281,8 @@ cdef class Epoch:
         self.held = (p, g, mb, vb, r, s, bl, sq)
         memset(e, 0, sizeof(EpochState))
         e.n, e.batch_size, e.first_step = self.samples.n, batch_size, first_step
+        # an epoch that goes on: its first minibatches are done, and this is their summed loss
+        e.cursor, e.batches_done, e.loss = batches_done * batch_size, batches_done, loss
         e.p, e.g, e.m, e.v = p.data(), g.data(), mb.data(), vb.data()
         e.rates, e.scales = <const double *>r.data(), <const double *>s.data()
         e.l2, e.clip_norm, e.eps_hat = l2, clip_norm, eps_hat

@@ -1,21 +1,27 @@
 """Files that appear, or are replaced, in one piece."""
 
+import errno
+import fcntl
+import glob
 import os
 import secrets
 from pathlib import Path
+
+_PIECE = 1 << 20
 
 
 def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
     """Put ``data`` into a file in one piece, whatever happens meanwhile.
 
-    A link stays, and the file that it points to is replaced.
+    It is written beside the file, read back, and only then takes its place. A link stays, and the
+    file that it points to is replaced.
 
     Raises
     ------
     OSError
         The file cannot be written, or is none (a folder, device or pipe); it is as it was.
     """
-    target = Path(os.path.realpath(path))
+    target = _target(path)
     if target.exists() and not target.is_file():
         raise OSError(f"{os.fspath(path)} exists and is not a regular file; choose another name")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
@@ -25,6 +31,7 @@ def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        _read_back(temporary, data)
         os.replace(temporary, target)
     except BaseException as error:
         temporary.unlink()
@@ -32,6 +39,71 @@ def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
             error.filename = os.fspath(path)  # a full disk does not say which file
         raise
     _sync_folder(target.parent)
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove what processes that were killed in `replace_file` have left beside a file.
+
+    Only for a file that no other process is writing.
+    """
+    target = _target(path)
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.{'?' * 16}.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+class FileLock:
+    """A lock on the name of a file, for one holder in all processes of a machine.
+
+    It ends with the process, also when that is killed. ``.<name>.lock`` beside the file stands
+    for it.
+
+    Raises
+    ------
+    OSError
+        BlockingIOError where another holds it; others where there can be no such file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        target = _target(path)
+        self._lock = target.with_name(f".{target.name}.lock")
+        while True:
+            self._descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(self._descriptor)
+                if isinstance(error, BlockingIOError):
+                    name = os.fspath(path)
+                    message = "another fit, here or in another process, is saving to it"
+                    raise BlockingIOError(error.errno, message, name) from error
+                raise
+            if self._is_current():
+                return
+            os.close(self._descriptor)
+
+    def _is_current(self) -> bool:
+        """Whether its holder before has not removed the file since we opened it."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.stat(self._lock))
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        """Let others have it."""
+        self._lock.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _read_back(path: Path, data: bytes) -> None:
+    """Raise OSError unless the file is what was written."""
+    with open(path, "rb") as file:
+        for begin in range(0, len(data), _PIECE):
+            if file.read(_PIECE) != data[begin : begin + _PIECE]:
+                raise OSError(errno.EIO, "what was written cannot be read back", str(path))
 
 
 def _sync_folder(folder: Path) -> None:

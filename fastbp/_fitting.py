@@ -1,18 +1,20 @@
 """The epochs of one fit, with callbacks around them."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from reprlib import repr as short
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fastbp._training import Trainer
 from fastbp._validation import as_integer, explain
-from fastbp.callbacks import Callback, ProgressBar
+from fastbp.callbacks import Callback, ModelCheckpoint, ProgressBar
+from fastbp.errors import DivergenceError
 from fastbp.history import History
 
 if TYPE_CHECKING:
@@ -54,6 +56,21 @@ class Shuffler(Protocol):
 
 
 @dataclass(frozen=True)
+class Cut:
+    """Where a fit can go on: all that has changed by the beginning of an epoch but the model.
+
+    What changes within the epoch are parameters, moments and the trainer's `Position`.
+    """
+
+    epoch: int  # number of the epoch that begins
+    rng: Mapping[str, Any]
+    steps: int
+    epochs: float
+    stopped: bool
+    callbacks: list[dict[str, Any]]  # states of those that have one
+
+
+@dataclass
 class Fit:
     """One call of `Model.fit` whose arguments are all in order."""
 
@@ -63,26 +80,59 @@ class Fit:
     evaluate: Callable[[], dict[str, float]]
     shuffler: Shuffler | None
     history: History
+    stopped: bool = False  # by a callback
+    cut: Cut | None = None  # kept up to date where the trainer tracks its position
+
+    def __post_init__(self) -> None:
+        """Put checkpoints last: they save what all others say, and end before these clean up."""
+        self.callbacks = sorted(self.callbacks, key=lambda hook: isinstance(hook, ModelCheckpoint))
 
     def callbacks_around(self, epochs: int) -> AbstractContextManager[None]:
         """Begin all callbacks; end those that have begun, however the fit ends."""
         return callbacks_around(self.callbacks, self.model, self.history, epochs)
 
+    @cached_property
+    def stateful(self) -> list[Callback]:
+        """The callbacks whose state belongs to a checkpoint."""
+        return [hook for hook in self.callbacks if type(hook).state is not Callback.state]
+
     def run(self, epochs: int) -> bool:
         """Train until all epochs are done or a callback stops; say whether one did."""
-        for _ in range(epochs):
+        n_savers = sum(isinstance(hook, ModelCheckpoint) for hook in self.callbacks)
+        n_others = len(self.callbacks) - n_savers
+        self._mark()
+        while len(self.history) < epochs and not self.stopped:
             self._run_epoch()
-            answers = [self._stops(callback) for callback in self.callbacks]
-            if any(answers):
-                return True
-        return False
+            answers = [self._stops(callback) for callback in self.callbacks[:n_others]]
+            self.stopped = any(answers)
+            self._mark()
+            for saver in self.callbacks[n_others:]:
+                saver.on_epoch_end(self.model, self.history)
+        return self.stopped
+
+    def _mark(self) -> None:
+        """Let an interrupted fit go on from here, in one assignment: a signal may come any time."""
+        if self.trainer.tracks:
+            state = self.trainer.state
+            self.cut = Cut(
+                len(self.history) + 1,
+                self.model._rng.bit_generator.state,
+                state.steps,
+                state.epochs,
+                self.stopped,
+                [hook.state() for hook in self.stateful],
+            )
 
     def _run_epoch(self) -> None:
         begun = perf_counter()
         order = None
         if self.shuffler is not None:
             order = self.shuffler.permutation(len(self.trainer.samples))
-        loss = self.trainer.run_epoch(len(self.history) + 1, order, self._on_progress)
+        try:
+            loss = self.trainer.run_epoch(len(self.history) + 1, order, self._on_progress)
+        except DivergenceError:
+            self.cut = None  # nothing good comes from here
+            raise
         figures = {"loss": loss} | self.evaluate()
         self.history.append(figures | {"seconds": perf_counter() - begun})
 

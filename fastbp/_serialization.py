@@ -1,12 +1,15 @@
 """Model files: safetensors, with the configuration as strictly validated JSON in its metadata.
 
-A file is read whole, checked from its header inwards, and never executed: no pickle anywhere.
+A file is read whole, checked from its header inwards, and never executed: no pickle anywhere. A
+checkpoint is a model file with the state of its training beside the layers. From format 2 on, a
+SHA-256 over configuration and tensors tells a damaged file from a whole one.
 """
 
+import hashlib
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any, cast
@@ -21,8 +24,10 @@ from fastbp.errors import ModelFormatError
 from fastbp.layers import ACTIVATIONS, Dense
 from fastbp.losses import LOSSES, Loss
 
-_FORMAT = 1
-_KEY = "fastbp"
+_FORMAT = 2
+_KEY, _CHECKSUM = "fastbp", "sha256"
+_TRAINING = "training."  # what the names of all tensors but the layers' begin with
+_TRAINING_DTYPES = ("F32", "F64", "I64", "BOOL")
 _LONGEST_HEADER = 1 << 22
 _DTYPES = {"float32": "F32", "float64": "F64"}
 _SIGNATURES = {
@@ -35,6 +40,14 @@ _SIGNATURES = {
 
 
 @dataclass(frozen=True)
+class TrainingPart:
+    """What a checkpoint holds beside the model."""
+
+    config: dict[str, Any]
+    tensors: dict[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ModelFile:
     """What a model file holds; ``tensors`` are w0, b0, w1, b1, ... of the layers."""
 
@@ -43,6 +56,7 @@ class ModelFile:
     dtype: np.dtype[Any]
     tensors: list[Array]
     metadata: dict[str, Any]
+    training: TrainingPart | None = None
 
 
 # ------------------------------------------------------------------------------------------ saving
@@ -54,7 +68,7 @@ def save(path: str | os.PathLike[str], contents: ModelFile) -> None:
     for name, tensor in zip(names, contents.tensors, strict=True):
         if not np.isfinite(tensor).all():
             raise ValueError(explain("parameters", "finite values", f"others in {name}"))
-    config = {
+    config: dict[str, Any] = {
         "format": _FORMAT,
         "dtype": contents.dtype.name,
         "layers": [
@@ -66,10 +80,22 @@ def save(path: str | os.PathLike[str], contents: ModelFile) -> None:
         "metadata": _checked_metadata(contents.metadata),
     }
     tensors = dict(zip(names, contents.tensors, strict=True))
-    data = safetensors.numpy.save(tensors, {_KEY: json.dumps(config, allow_nan=False)})
+    if contents.training is not None:
+        config["training"] = contents.training.config
+        tensors |= {_TRAINING + name: t for name, t in contents.training.tensors.items()}
+    text = json.dumps(config, allow_nan=False)
+    data = safetensors.numpy.save(tensors, {_KEY: text, _CHECKSUM: _checksum(text, tensors)})
     if int.from_bytes(data[:8], "little") > _LONGEST_HEADER:
         raise ValueError(explain("metadata", f"less than {_LONGEST_HEADER} bytes", "more"))
     replace_file(path, data)
+
+
+def _checksum(text: str, tensors: dict[str, Array]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype.str} {tensors[name].shape}".encode())
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return digest.hexdigest()
 
 
 def _checked_metadata(metadata: object) -> dict[str, Any]:
@@ -128,22 +154,37 @@ def _contents(header: dict[str, Any], data: bytes) -> ModelFile:
         raise ValueError("it is a safetensors file of something else, without our configuration")
     config = _mapping(_strict_json(texts[_KEY]), "configuration")
     version = config.get("format")
-    if version != _FORMAT or isinstance(version, bool):
-        raise ValueError(f"format {short(version)}, but this version of fastbp reads {_FORMAT}")
-    _expect_keys(config, {"format", "dtype", "layers", "loss", "metadata"}, "configuration")
+    if type(version) is not int or version not in (1, _FORMAT):
+        raise ValueError(
+            f"format {short(version)}, but this version of fastbp reads 1 to {_FORMAT}"
+        )
+    training = config.pop("training", None) if version == _FORMAT else None
+    expect_keys(config, {"format", "dtype", "layers", "loss", "metadata"}, "configuration")
     layers, loss = _layers(config["layers"]), _named(config["loss"], "loss", LOSSES)
     loss.engine_parameters(layers[-1].n_out)
     metadata = _mapping(config["metadata"], "metadata")
     dtype = config["dtype"]
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise ValueError(explain("dtype", f"one of {', '.join(_DTYPES)}", short(dtype)))
-    _expect_tensors(header, layers, _DTYPES[dtype])
+    beside = {name for name in header if training is not None and name.startswith(_TRAINING)}
+    _expect_tensors(header, layers, _DTYPES[dtype], beside)
     tensors = safetensors.numpy.load(data)
+    _expect_checksum(texts, version, tensors)
     ordered = [tensors[name] for name in _tensor_names(layers)]
     for name, tensor in zip(_tensor_names(layers), ordered, strict=True):
         if not np.isfinite(tensor).all():
             raise ValueError(f"{name} has values that are not finite")
-    return ModelFile(layers, loss, np.dtype(dtype), ordered, metadata)
+    part = None
+    if training is not None:
+        others = {name.removeprefix(_TRAINING): tensors[name] for name in beside}
+        part = TrainingPart(_mapping(training, "training"), others)
+    return ModelFile(layers, loss, np.dtype(dtype), ordered, metadata, part)
+
+
+def _expect_checksum(texts: dict[str, Any], version: int, tensors: dict[str, Array]) -> None:
+    expect_keys(texts, {_KEY} if version == 1 else {_KEY, _CHECKSUM}, "__metadata__")
+    if version > 1 and texts[_CHECKSUM] != _checksum(texts[_KEY], tensors):
+        raise ValueError("its checksum is not that of its contents: the file is damaged")
 
 
 def _layers(configs: object) -> tuple[Dense, ...]:
@@ -153,7 +194,7 @@ def _layers(configs: object) -> tuple[Dense, ...]:
     for i, item in enumerate(configs):
         config = _mapping(item, f"layer {i}")
         dropout = config.pop("dropout", 0.0)
-        _expect_keys(config, {"n_in", "n_out", "activation"}, f"layer {i}")
+        expect_keys(config, {"n_in", "n_out", "activation"}, f"layer {i}")
         activation = _named(config["activation"], f"activation of layer {i}", ACTIVATIONS)
         layers.append(Dense(config["n_in"], config["n_out"], activation, dropout=dropout))
         if i > 0 and layers[-2].n_out != layers[-1].n_in:
@@ -176,11 +217,17 @@ def _tensor_names(layers: tuple[Dense, ...]) -> list[str]:
     return [f"layers.{i}.{part}" for i in range(len(layers)) for part in ("weights", "biases")]
 
 
-def _expect_tensors(header: dict[str, Any], layers: tuple[Dense, ...], dtype: str) -> None:
-    """Refuse tensors other than the layers', before memory is taken for them."""
+def _expect_tensors(
+    header: dict[str, Any], layers: tuple[Dense, ...], dtype: str, beside: set[str]
+) -> None:
+    """Refuse tensors other than the layers' and those beside, before memory is taken for them."""
     shapes = [shape for k in layers for shape in ([k.n_in, k.n_out], [k.n_out])]
     names = _tensor_names(layers)
-    _expect_keys(header, set(names), "tensors")
+    expect_keys(header, set(names) | beside, "tensors")
+    for name in beside:
+        kind = _mapping(header[name], name).get("dtype")
+        if kind not in _TRAINING_DTYPES:
+            raise ValueError(explain(name, f"one of {', '.join(_TRAINING_DTYPES)}", short(kind)))
     for name, shape in zip(names, shapes, strict=True):
         entry = _mapping(header[name], name)
         if entry.get("dtype") != dtype or entry.get("shape") != shape:
@@ -188,7 +235,8 @@ def _expect_tensors(header: dict[str, Any], layers: tuple[Dense, ...], dtype: st
             raise ValueError(explain(name, f"{dtype} {shape}", given))
 
 
-def _expect_keys(mapping: dict[str, Any], expected: set[str], what: str) -> None:
+def expect_keys(mapping: dict[str, Any], expected: set[str], what: str) -> None:
+    """Raise ValueError unless these are its keys."""
     if mapping.keys() != expected:
         missing, unknown = sorted(expected - mapping.keys()), sorted(mapping.keys() - expected)
         raise ValueError(f"{what}: missing {short(missing)}, unknown {short(unknown)}")

@@ -123,6 +123,15 @@ class Batches:
 
 
 @dataclass(frozen=True)
+class Position:
+    """How far an epoch has come: its number, its finished minibatches and their summed loss."""
+
+    epoch: int
+    batches: int = 0
+    loss: float = 0.0
+
+
+@dataclass
 class Trainer:
     """What all epochs of one fit share."""
 
@@ -136,6 +145,20 @@ class Trainer:
     bf16: str = ""  # which products of bf16; "": none
     objective: Objective | None = None
     draw_seed: Callable[[], int] | None = None  # of what each epoch drops; None: nothing
+    start: Position = Position(1)  # where the first epoch to be run has got to in an earlier fit
+    tracks: bool = False  # whether `position` will be asked for
+    _begun: tuple[int, _engine.Epoch] | None = None
+
+    def n_batches(self) -> int:
+        """Return the number of minibatches of an epoch."""
+        return len(self._batches_in_order)
+
+    def position(self, number: int) -> Position:
+        """Return how far this epoch has come, at any moment: the compiled core keeps count."""
+        if self._begun is not None and self._begun[0] == number:
+            epoch = self._begun[1]
+            return Position(number, epoch.batches_done, epoch.loss)
+        return self.start if self.start.epoch == number else Position(number)
 
     def run_epoch(
         self, number: int, order: npt.NDArray[np.int64] | None, on_progress: Callable[[float], Any]
@@ -149,7 +172,9 @@ class Trainer:
         losses = squares = None
         if self.objective is not None:
             losses, squares = np.empty(len(batches)), np.empty(len(batches))
-        epoch = self._prepare(batches, losses, squares)
+        epoch = self._prepare(batches, losses, squares, self.position(number))
+        if self.tracks:
+            self._begun = (number, epoch)
         try:
             while not epoch.run(_SLICE):
                 on_progress(epoch.batches_done / len(batches))
@@ -178,7 +203,11 @@ class Trainer:
         return Batches(order, same.starts, same.rows, same.scales)
 
     def _prepare(
-        self, batches: Batches, losses: Float64 | None, squares: Float64 | None
+        self,
+        batches: Batches,
+        losses: Float64 | None,
+        squares: Float64 | None,
+        start: Position,
     ) -> _engine.Epoch:
         state, samples = self.state, self.samples
         return _engine.Epoch(
@@ -200,5 +229,7 @@ class Trainer:
             squares=squares,
             bf16=self.bf16,
             dropout_seed=None if self.draw_seed is None else self.draw_seed(),
+            batches_done=start.batches,
+            loss=start.loss,
             **state.optimizer.engine_settings(),
         )

@@ -1,10 +1,21 @@
 """Callbacks: what happens between the epochs of a fit."""
 
 import os
+import warnings
 from reprlib import repr as short
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from fastbp._validation import as_bool, explain, non_negative, positive_integer
+from fastbp._files import FileLock, remove_leftovers
+from fastbp._validation import (
+    Array,
+    as_bool,
+    as_integer,
+    as_vector,
+    explain,
+    non_negative,
+    positive_integer,
+)
 from fastbp.history import History
 
 if TYPE_CHECKING:
@@ -19,7 +30,7 @@ class Callback:
     """
 
     def on_fit_begin(self, model: "Model", history: History, epochs: int) -> None:
-        """Prepare for a fit of ``epochs`` epochs; ``history`` is still empty."""
+        """Prepare for a fit of ``epochs`` epochs; ``history`` has those of before, if resumed."""
 
     def on_progress(self, model: "Model", history: History, epoch: float) -> None:
         """Look at a fit about every 50 ms, with the epochs elapsed and their fraction."""
@@ -29,6 +40,16 @@ class Callback:
 
     def on_fit_end(self, model: "Model", history: History) -> None:
         """Clean up after the fit, however it ended."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint must keep of this callback: arrays and numbers by name.
+
+        It is asked for after each epoch; what it has returned must not change later.
+        """
+        return {}
+
+    def restore(self, model: "Model", state: dict[str, Array]) -> None:
+        """Go on from a state that a checkpoint kept; called after `on_fit_begin`."""
 
 
 class _Best:
@@ -48,9 +69,13 @@ class _Best:
             expected = f"one of {', '.join(map(repr, history.columns))}"
             raise ValueError(explain("monitor", expected, repr(self.monitor), hint))
         self._best = -float("inf")
+        for figure in history[self.monitor]:
+            self._take(self._sign * figure)
 
     def improved(self, history: History) -> bool:
-        figure = self._sign * history[self.monitor][-1]
+        return self._take(self._sign * history[self.monitor][-1])
+
+    def _take(self, figure: float) -> bool:
         better = figure > self._best + self._min_delta
         if better:
             self._best = figure
@@ -103,6 +128,19 @@ class EarlyStopping(Callback):
             self._waited += 1
         return self._waited >= self._patience
 
+    def state(self) -> dict[str, Any]:
+        """Return how long it has waited, and the best parameters."""
+        best = {} if self._parameters is None else {"parameters": self._parameters}
+        return {"waited": self._waited} | best
+
+    def restore(self, model: "Model", state: dict[str, Array]) -> None:
+        """Go on waiting."""
+        parameters = state.get("parameters")
+        if parameters is not None:
+            parameters = as_vector(parameters, "parameters", model.n_parameters, model.dtype)
+        self._waited = as_integer(state["waited"][()], "waited", 0)
+        self._parameters = parameters
+
     def on_fit_end(self, model: "Model", history: History) -> None:
         """Give the model its best parameters back."""
         if self._parameters is not None:
@@ -111,37 +149,89 @@ class EarlyStopping(Callback):
 
 
 class ModelCheckpoint(Callback):
-    """Save the model after each epoch.
+    """Save what ``fit(resume=path)`` goes on from, and `Model.load` reads the model of.
+
+    Each file replaces the one before in one piece, after it has been written out and read back:
+    whatever happens, one of them is whole. During the fit a lock keeps others from ``path``.
 
     Parameters
     ----------
     path : str or path
-        File that is replaced each time, in one piece.
     monitor : str
-        Column of the history, as in `EarlyStopping`.
+        Column of the history, as in `EarlyStopping`; used with ``save_best_only``.
     save_best_only : bool
-        Save only when that figure is the best so far.
+        Save only after an epoch whose figure is the best so far.
+    every_seconds : float, optional
+        Save whenever so many seconds have passed, also within an epoch; None: after each epoch.
+        Without ``save_best_only`` a fit that is interrupted is saved once more.
+    on_error : {"raise", "warn"}
+        What to do when a file cannot be written, as on a full disk: end the fit with the OSError,
+        or train on with a RuntimeWarning. The file before stays as it is.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         monitor: str = "val_loss",
-        save_best_only: bool = True,
+        save_best_only: bool = False,
+        *,
+        every_seconds: float | None = None,
+        on_error: str = "raise",
     ) -> None:
         self._path = os.fspath(path)
         self._best = _Best(monitor, 0.0)
         self._save_best_only = as_bool(save_best_only, "save_best_only")
+        self._every = None
+        if every_seconds is not None:
+            self._every = non_negative(every_seconds, "every_seconds")
+        if on_error not in ("raise", "warn"):
+            raise ValueError(explain("on_error", "'raise' or 'warn'", short(on_error)))
+        self._warns = on_error == "warn"
+        self._lock: FileLock | None = None
+        self._saved_at = 0.0
+        self._saved: Any = None  # where the fit was then
 
     def on_fit_begin(self, model: "Model", history: History, epochs: int) -> None:
-        """Forget the fit before."""
+        """Lock the file, and clear away what a killed process has left of it."""
         if self._save_best_only:
             self._best.begin(history)
+        self._lock = FileLock(self._path)
+        remove_leftovers(self._path)
+        self._saved_at, self._saved = perf_counter(), None
+
+    def on_progress(self, model: "Model", history: History, epoch: float) -> None:
+        """Save in the middle of an epoch if it is time."""
+        if not self._save_best_only and self._every is not None and self._is_time():
+            self._save(model)
 
     def on_epoch_end(self, model: "Model", history: History) -> None:
-        """Save the model if it is time."""
-        if not self._save_best_only or self._best.improved(history):
-            model.save(self._path)
+        """Save if it is time."""
+        if self._best.improved(history) if self._save_best_only else self._is_time():
+            self._save(model)
+
+    def on_fit_end(self, model: "Model", history: History) -> None:
+        """Save what is not yet saved, and unlock the file."""
+        try:
+            if not self._save_best_only and model._progress() not in (None, self._saved):
+                self._save(model)
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
+
+    def _is_time(self) -> bool:
+        return self._every is None or perf_counter() - self._saved_at >= self._every
+
+    def _save(self, model: "Model") -> None:
+        try:
+            model._save_checkpoint(self._path)
+        except OSError as error:
+            if not self._warns:
+                raise
+            warnings.warn(f"checkpoint not saved: {error}", RuntimeWarning, stacklevel=2)
+        else:
+            self._saved = model._progress()
+        self._saved_at = perf_counter()
 
 
 class ProgressBar(Callback):

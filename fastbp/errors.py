@@ -10,3 +10,7 @@ class DivergenceError(FloatingPointError, ValueError):
 
 class ModelFormatError(ValueError):
     """A file is not a fastbp model, or is damaged."""
+
+
+class CheckpointError(ModelFormatError):
+    """A file is not a checkpoint, or not one that this fit can go on from."""

@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp import _engine, _serialization
+from fastbp._checkpoint import Recorder
 from fastbp._fitting import Fit, as_callbacks
 from fastbp._memory import aligned_zeros
 from fastbp._network import FeedForward, as_dtype
+from fastbp._serialization import ModelFile, TrainingPart
 from fastbp._summary import constructor, table
 from fastbp._training import OptimizerState, Samples, Trainer
 from fastbp._validation import (
@@ -25,7 +27,7 @@ from fastbp._validation import (
     non_negative,
     positive_integer,
 )
-from fastbp.callbacks import Callback
+from fastbp.callbacks import Callback, ModelCheckpoint
 from fastbp.history import History
 from fastbp.initializers import Initializer
 from fastbp.layers import Activation, Dense, as_layers
@@ -110,6 +112,7 @@ class Model(FeedForward):
         self.metadata: dict[str, Any] = {}
         self._rng = np.random.default_rng(None if seed is None else as_integer(seed, "seed", 0))
         self._state: OptimizerState | None = None
+        self._recorder: Recorder | None = None  # during a fit that can be resumed
         self._fitting = threading.Lock()
 
     def fit(
@@ -127,6 +130,8 @@ class Model(FeedForward):
         validation_data: tuple[Any, Any] | None = None,
         callbacks: Iterable[Callback] = (),
         verbose: int = 0,
+        resume: str | os.PathLike[str] | None = None,
+        allow_other_data: bool = False,
     ) -> History:
         """Train: one update for each minibatch, ``epochs`` times through the data.
 
@@ -158,6 +163,12 @@ class Model(FeedForward):
         callbacks : iterable of Callback
         verbose : {0, 1}
             1 shows a `ProgressBar`.
+        resume : str or path, optional
+            A file of `ModelCheckpoint` to go on from, to the same bits (parameters, moments,
+            history, random numbers) as if that fit had never been cut. All arguments but ``epochs``
+            (the number in total) and those without influence on the bits must be the same.
+        allow_other_data : bool
+            Resume also with other data than those of the checkpoint.
 
         Returns
         -------
@@ -171,6 +182,8 @@ class Model(FeedForward):
         DivergenceError
             The loss or a parameter stopped being finite; the last finite parameters (and moments
             of the optimizer) are kept.
+        CheckpointError
+            The file is no checkpoint, or one of a fit with other arguments or data.
         RuntimeError
             This model is being fitted already, or this machine has no bf16.
         """
@@ -200,10 +213,35 @@ class Model(FeedForward):
             history = History(["loss"] if validation is None else ["loss", "val_loss", metric])
             evaluate = partial(self._evaluate, validation)
             fit = Fit(self, trainer, hooks, evaluate, shuffler, history)
-            with fit.callbacks_around(epochs):
-                self._state, self.history = state, history
-                fit.run(epochs)
+            self._run(
+                fit, epochs, validation, resume, as_bool(allow_other_data, "allow_other_data")
+            )
             return history
+
+    def _run(
+        self,
+        fit: Fit,
+        epochs: int,
+        validation: Samples | None,
+        resume: str | os.PathLike[str] | None,
+        allow_other_data: bool,
+    ) -> None:
+        """Train, from a checkpoint and with checkpoints if asked for."""
+        recorder = checkpoint = None
+        if resume is not None or any(isinstance(hook, ModelCheckpoint) for hook in fit.callbacks):
+            recorder = Recorder(fit, validation)
+        if recorder is not None and resume is not None:
+            checkpoint = recorder.read(resume, allow_other_data)
+            checkpoint.recall(fit.history)
+        self._recorder = recorder
+        try:
+            with fit.callbacks_around(epochs):
+                if checkpoint is not None:
+                    checkpoint.apply(fit)
+                self._state, self.history = fit.trainer.state, fit.history
+                fit.run(epochs)
+        finally:
+            self._recorder = None
 
     @contextmanager
     def _fitting_alone(self) -> Iterator[None]:
@@ -278,11 +316,22 @@ class Model(FeedForward):
         OSError
             The file cannot be written; an old one is left as it was.
         """
+        _serialization.save(path, self._contents(None))
+
+    def _contents(self, training: TrainingPart | None) -> ModelFile:
         tensors = [view for pair in zip(self.weights, self.biases, strict=True) for view in pair]
-        contents = _serialization.ModelFile(
-            self.layers, self.loss_function, self.dtype, tensors, self.metadata
+        return ModelFile(
+            self.layers, self.loss_function, self.dtype, tensors, self.metadata, training
         )
-        _serialization.save(path, contents)
+
+    def _progress(self) -> tuple[int, int] | None:
+        """Return the epoch and its finished minibatches of a fit that can be resumed from here."""
+        return None if self._recorder is None else self._recorder.progress()
+
+    def _save_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Save the model, with the training that is running if it can be resumed."""
+        training = None if self._recorder is None else self._recorder.training_part()
+        _serialization.save(path, self._contents(training))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -274,7 +274,7 @@ def test_history_without_validation(classification):
     ("callback", "message"),
     [
         (fastbp.EarlyStopping(), "'loss', 'seconds', got 'val_loss'; val_ figures need val"),
-        (fastbp.ModelCheckpoint("a", "val_r2"), "'loss', 'seconds', got 'val_r2'; val_ fig"),
+        (fastbp.ModelCheckpoint("a", "val_r2", True), "'loss', 'seconds', got 'val_r2'; val_ fig"),
         (fastbp.EarlyStopping("accuracy"), "'loss', 'seconds', got 'accuracy'$"),
     ],
     ids=["early stopping", "checkpoint", "no such figure"],

@@ -244,7 +244,7 @@ def changed(*path, to):
 
 TEXT = json.dumps(CONFIG)
 BAD_CONFIGS = {
-    "newer format": (changed("format", to=2), "format 2, but this version of fastbp reads 1"),
+    "newer format": (changed("format", to=3), "format 3, but this version of fastbp reads 1 to 2"),
     "format true": (changed("format", to=True), "format True"),
     "unknown key": (changed("extra", to=1), r"configuration: missing [], unknown ['extra']"),
     "missing key": (changed("loss", to=changed), r"configuration: missing ['loss'], unknown []"),
