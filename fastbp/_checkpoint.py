@@ -43,6 +43,7 @@ _DATA = ("training_data", "validation_data")
 class Checkpoint:
     """A checkpoint whose every value is in order for one fit."""
 
+    path: str
     parameters: Array
     moments: dict[str, Array]
     cut: Cut
@@ -61,7 +62,8 @@ class Checkpoint:
             try:
                 hook.restore(fit.model, values)
             except (ValueError, TypeError, KeyError) as error:
-                raise CheckpointError(f"state of {type(hook).__name__}: {error}") from error
+                text = f"{self.path}: state of {type(hook).__name__}: {error}"
+                raise CheckpointError(text) from error
         state = fit.trainer.state
         fit.model.parameters[:] = self.parameters
         for name, moment in self.moments.items():
@@ -92,14 +94,15 @@ class Recorder:
 
     def read(self, path: str | os.PathLike[str], allow_other_data: bool) -> Checkpoint:
         """Return what a checkpoint holds; CheckpointError unless the fit can go on from it."""
+        name = os.fspath(path)
         try:
             contents = _serialization.load(path)
         except ModelFormatError as error:
             raise CheckpointError(str(error)) from error
         try:
-            return _checked(contents, self.fit, self._settings, allow_other_data)
+            return _checked(name, contents, self.fit, self._settings, allow_other_data)
         except (ValueError, TypeError) as error:
-            raise CheckpointError(f"{os.fspath(path)}: cannot go on from it: {error}") from error
+            raise CheckpointError(f"{name}: cannot go on from it: {error}") from error
 
 
 # --------------------------------------------------------------------------------- what is compared
@@ -165,7 +168,7 @@ def _part_of(fit: Fit, cut: Cut, settings: Settings) -> TrainingPart:
 
 
 def _checked(
-    contents: ModelFile, fit: Fit, settings: Settings, allow_other_data: bool
+    name: str, contents: ModelFile, fit: Fit, settings: Settings, allow_other_data: bool
 ) -> Checkpoint:
     part = contents.training
     if part is None:
@@ -190,6 +193,7 @@ def _checked(
         as_real(config["loss"], "loss"),
     )
     checkpoint = Checkpoint(
+        name,
         np.concatenate([tensor.ravel() for tensor in contents.tensors]),
         _moments(tensors, fit),
         cut,

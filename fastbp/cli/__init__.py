@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 2 for bad input; 1 for failures; 130 after Ctrl-C.
+        0; 2 for bad input; 1 for failures; 130 after Ctrl-C; 143 when a training got SIGTERM.
     """
     try:
         from fastbp.cli.app import run  # noqa: PLC0415 -- needs the extra, whose absence is explained

@@ -42,7 +42,9 @@ def train(
     ignore: options.Ignore = None,
     threads: options.Threads = None,
     out: options.ModelOut = None,
-) -> Path | None:
+    checkpoint: options.Checkpoint = None,
+    resume: options.Resume = False,
+) -> training.Interrupted | None:
     """Train on a table; write the model and a picture of its learning curve."""
     if threads is not None:
         fastbp.set_num_threads(threads)
@@ -60,8 +62,10 @@ def train(
         optimizer=options.make_optimizer(optimizer, learning_rate),
         validation=validation,
         seed=seed,
+        checkpoint=checkpoint,
+        resumes=resume,
     )
-    return None if training.train(request) else request.out
+    return training.train(request)
 
 
 @app.command()
@@ -85,7 +89,7 @@ def info() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command; return 0, 2 for bad input, 1 for failures, 130 after Ctrl-C."""
+    """Run a command; return 0, 2 for bad input, 1 for failures, 130 (143) after SIGINT (TERM)."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names from files may have characters that the terminal's encoding lacks.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -103,9 +107,9 @@ def run(arguments: Sequence[str]) -> int:
         complain(_failure(error))
         return _FAILURE
     # a training that was interrupted returns where it is saved, any other command a status
-    if isinstance(result, Path):
-        complain(f"interrupted; what was trained so far is in {result}")
-        return _INTERRUPTED
+    if isinstance(result, training.Interrupted):
+        complain(str(result))
+        return 128 + result.signal
     if result == _INTERRUPTED:
         complain("interrupted")
     return result or 0

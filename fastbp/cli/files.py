@@ -13,23 +13,23 @@ from fastbp._files import replace_file
 from fastbp._tables import printable
 
 
-def require_writable(path: Path, inputs: tuple[str, ...]) -> None:
+def require_writable(path: Path, inputs: tuple[str, ...], option: str = "--out") -> None:
     """Refuse, as bad input, a path that cannot be written or that is one of the inputs."""
     name = printable(str(path))
     target = Path(os.path.realpath(path))
     if target in {Path(os.path.realpath(source)) for source in inputs}:
-        raise typer.BadParameter(f"--out: {name} is an input; choose another name")
+        raise typer.BadParameter(f"{option}: {name} is an input; choose another name")
     if not path.name or (target.exists() and not target.is_file()):
-        raise typer.BadParameter(f"--out: {name} is not a file")
+        raise typer.BadParameter(f"{option}: {name} is not a file")
     if not target.parent.is_dir():
         folder = printable(str(target.parent))
-        raise typer.BadParameter(f"--out: there is no folder {folder}; make it first")
+        raise typer.BadParameter(f"{option}: there is no folder {folder}; make it first")
     try:
         # Permissions alone do not tell: the file system may be read-only.
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
-        raise typer.BadParameter(f"--out: {name} cannot be written: {error.strerror}") from error
+        raise typer.BadParameter(f"{option}: {name} cannot be written: {error.strerror}") from error
 
 
 def write_learning_curve(history: History, path: Path) -> None:

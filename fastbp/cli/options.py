@@ -84,6 +84,15 @@ Threads = Annotated[
 ModelOut = Annotated[
     Path | None, typer.Option(help="Model file to write (default: DATA's name.safetensors).")
 ]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        help="File to save the training in, every ten seconds and when it is interrupted."
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from --checkpoint, if there is that file.")
+]
 PredictionsOut = Annotated[
     Path | None, typer.Option(help="CSV file to write (default: standard output).")
 ]

@@ -1,18 +1,21 @@
 """``fastbp train``: a table in, a model and its learning curve out."""
 
-from collections.abc import Collection
+import signal
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import typer
 
 import fastbp
-from fastbp import Model
+from fastbp import Model, ModelCheckpoint
 from fastbp._preprocessing import Classes, Preprocessing, Target, Task, decide_task, fit_target
 from fastbp._tables import DataError, Table, printable, quoted, read_table
+from fastbp.callbacks import Callback
 from fastbp.cli.files import require_writable, write_learning_curve
 from fastbp.cli.report import TrainingProgress, say, show_table
 from fastbp.metrics import accuracy, r2
@@ -21,6 +24,8 @@ from fastbp.optimizers import Optimizer
 Array = npt.NDArray[Any]
 Int64 = npt.NDArray[np.int64]
 Figures = dict[str, float]
+
+_SECONDS = 10.0  # between checkpoints
 
 _SPELLED = {
     "loss": ("loss", "{:.4f}"),
@@ -49,6 +54,25 @@ class TrainingRequest:
     optimizer: Optimizer
     validation: float
     seed: int
+    checkpoint: Path | None
+    resumes: bool
+
+
+class Interrupted(NamedTuple):
+    """Which signal ended a training, and what was trained until then."""
+
+    signal: int
+    model: Path
+    checkpoint: Path | None
+
+    def __str__(self) -> str:
+        """Return what to tell the user."""
+        text = f"interrupted; what was trained so far is in {self.model}"
+        return text if self.checkpoint is None else f"{text}; --resume goes on with it"
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a training as Ctrl-C does."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +83,10 @@ class Samples:
     y: Array
 
 
-def train(request: TrainingRequest) -> bool:
-    """Train a model, save it with its learning curve, and report; False if it was interrupted."""
-    require_writable(request.out, inputs=(request.data,))
+def train(request: TrainingRequest) -> Interrupted | None:
+    """Train a model, save it with its learning curve, and report; say if it was interrupted."""
     picture = request.out.with_suffix(".png")
-    if picture == request.out:
-        raise typer.BadParameter("--out: .png is for the picture; use .safetensors for the model")
-    require_writable(picture, inputs=(request.data,))
+    _require_outputs(request, picture)
     table = read_table(request.data)
     training_rows, held_out_rows = _split(table, request)
     preprocessing = _fit_preprocessing(table, training_rows, request)
@@ -76,7 +97,7 @@ def train(request: TrainingRequest) -> bool:
     model = _build(preprocessing, request)
     say(f"Network: {model!r}")
 
-    finished = _fit(model, training, held_out, request)
+    ended_by = _fit(model, training, held_out, request)
     figures = {"train": _figures(model, target, training) | _speed(model, training)}
     if held_out:
         figures["held-out"] = _figures(model, target, held_out)
@@ -90,7 +111,19 @@ def train(request: TrainingRequest) -> bool:
     if model.history:
         write_learning_curve(model.history, picture)
         say(f"Learning curve: {picture}")
-    return finished
+    return None if ended_by is None else Interrupted(ended_by, request.out, request.checkpoint)
+
+
+def _require_outputs(request: TrainingRequest, picture: Path) -> None:
+    require_writable(request.out, inputs=(request.data,))
+    if picture == request.out:
+        raise typer.BadParameter("--out: .png is for the picture; use .safetensors for the model")
+    require_writable(picture, inputs=(request.data,))
+    if request.checkpoint is not None:
+        others = (request.data, str(request.out), str(picture))
+        require_writable(request.checkpoint, inputs=others, option="--checkpoint")
+    elif request.resumes:
+        raise typer.BadParameter("--resume needs --checkpoint, the file to go on from")
 
 
 def _split(table: Table, request: TrainingRequest) -> tuple[Int64, Int64]:
@@ -146,21 +179,45 @@ def _build(preprocessing: Preprocessing, request: TrainingRequest) -> Model:
 
 def _fit(
     model: Model, training: Samples, held_out: Samples | None, request: TrainingRequest
-) -> bool:
-    """Train with a progress bar; False if Ctrl-C ended it, after its last finished minibatch."""
+) -> int | None:
+    """Train with a progress bar; return the signal that ended it, after a whole minibatch."""
+    callbacks: list[Callback] = [TrainingProgress()]
+    resume = None
+    if request.checkpoint is not None:
+        callbacks.append(ModelCheckpoint(request.checkpoint, every_seconds=_SECONDS))
+        resume = request.checkpoint if request.resumes and request.checkpoint.exists() else None
+        if request.resumes:
+            what = "Resumed from" if resume else "Nothing to resume yet in"
+            say(f"{what}: {request.checkpoint}")
     try:
-        model.fit(
-            training.x,
-            training.y,
-            epochs=request.epochs,
-            batch_size=request.batch_size,
-            optimizer=request.optimizer,
-            validation_data=(held_out.x, held_out.y) if held_out else None,
-            callbacks=[TrainingProgress()],
-        )
+        with _sigterm_as_ctrl_c():
+            model.fit(
+                training.x,
+                training.y,
+                epochs=request.epochs,
+                batch_size=request.batch_size,
+                optimizer=request.optimizer,
+                validation_data=(held_out.x, held_out.y) if held_out else None,
+                callbacks=callbacks,
+                resume=resume,
+            )
+    except _Terminated:
+        return signal.SIGTERM
     except KeyboardInterrupt:
-        return False
-    return True
+        return signal.SIGINT
+    return None
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    def terminate(number: int, frame: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _figures(model: Model, target: Target, samples: Samples) -> Figures:
