@@ -85,8 +85,7 @@ class Samples:
 
 def train(request: TrainingRequest) -> Interrupted | None:
     """Train a model, save it with its learning curve, and report; say if it was interrupted."""
-    picture = request.out.with_suffix(".png")
-    _require_outputs(request, picture)
+    picture = _require_outputs(request)
     table = read_table(request.data)
     training_rows, held_out_rows = _split(table, request)
     preprocessing = _fit_preprocessing(table, training_rows, request)
@@ -114,8 +113,10 @@ def train(request: TrainingRequest) -> Interrupted | None:
     return None if ended_by is None else Interrupted(ended_by, request.out, request.checkpoint)
 
 
-def _require_outputs(request: TrainingRequest, picture: Path) -> None:
+def _require_outputs(request: TrainingRequest) -> Path:
+    """Refuse outputs that cannot be written; return where the picture goes."""
     require_writable(request.out, inputs=(request.data,))
+    picture = request.out.with_suffix(".png")
     if picture == request.out:
         raise typer.BadParameter("--out: .png is for the picture; use .safetensors for the model")
     require_writable(picture, inputs=(request.data,))
@@ -124,6 +125,7 @@ def _require_outputs(request: TrainingRequest, picture: Path) -> None:
         require_writable(request.checkpoint, inputs=others, option="--checkpoint")
     elif request.resumes:
         raise typer.BadParameter("--resume needs --checkpoint, the file to go on from")
+    return picture
 
 
 def _split(table: Table, request: TrainingRequest) -> tuple[Int64, Int64]:

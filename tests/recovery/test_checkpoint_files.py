@@ -1,7 +1,6 @@
 """Checkpoints as files: what is refused, what a failing disk or another process leaves."""
 
 import errno
-import json
 import os
 import re
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.numpy
+from model_files import read_parts, write_parts
 
 import fastbp
 from fastbp import _files, _serialization
@@ -108,15 +107,10 @@ def test_a_plain_model(tmp_path):
 
 
 def rewritten(path, change):
-    """Change configuration and tensors of a checkpoint, and give it a checksum that is right."""
-    data = path.read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    texts = json.loads(data[8 : 8 + length])["__metadata__"]
-    config, tensors = json.loads(texts["fastbp"]), safetensors.numpy.load(data)
-    change(config["training"], tensors)
-    text = json.dumps(config)
-    checksum = _serialization._checksum(text, tensors)
-    path.write_bytes(safetensors.numpy.save(tensors, {"fastbp": text, "sha256": checksum}))
+    """Change the training's part of a checkpoint."""
+    parts = read_parts(path)
+    change(parts.config["training"], parts.tensors)
+    write_parts(path, parts)
 
 
 def config(*names, to):
