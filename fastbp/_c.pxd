@@ -196,3 +196,4 @@ cdef extern from "fastbp/fastbp.h" nogil:
     int fbp_openmp_version()
     int fbp_openmp_threads()
     int fbp_team_size()
+    int fbp_possible_threads(int n)

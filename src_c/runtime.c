@@ -4,6 +4,7 @@
 #define _DEFAULT_SOURCE 1 /* POSIX and madvise */
 
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -220,6 +221,34 @@ int fbp_team_size(void)
     return omp_get_num_threads();
 }
 
+static void *wait_for_gate(void *gate)
+{
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+int fbp_possible_threads(int n)
+{
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* all of them live until it opens */
+    pthread_t *const threads = n > 1 ? calloc((size_t)n - 1, sizeof *threads) : NULL;
+    int started = 0;
+    if (!threads) {
+        return 1;
+    }
+    pthread_mutex_lock(&gate);
+    while (started < n - 1 && !pthread_create(&threads[started], NULL, wait_for_gate, &gate)) {
+        started++;
+    }
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < started; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    pthread_mutex_destroy(&gate);
+    free(threads);
+    return 1 + started;
+}
+
 /* The team's threads do not come along into a child; libgomp would wait for them there. Given back
  * before the fork, they are started anew on both sides when next needed. */
 static void before_fork(void)
@@ -246,6 +275,12 @@ int fbp_openmp_threads(void)
 
 int fbp_team_size(void)
 {
+    return 1;
+}
+
+int fbp_possible_threads(int n)
+{
+    (void)n;
     return 1;
 }
 

@@ -383,5 +383,7 @@ const char *fbp_compiler(void);
 int fbp_openmp_version(void); /* the _OPENMP date, 0 in a serial build */
 int fbp_openmp_threads(void); /* what OpenMP would use: OMP_NUM_THREADS or the CPUs it may run on */
 int fbp_team_size(void);      /* threads of the parallel region that calls */
+/* How many of n threads there can be, tried out: this one and up to n - 1 more. */
+int fbp_possible_threads(int n);
 
 #endif
