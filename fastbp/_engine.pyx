@@ -41,6 +41,7 @@ X_DTYPES = tuple([fbp_dtype_name(code).decode() for code in range(FBP_N_DTYPES)]
 
 
 include "_settings.pxi"
+include "_teams.pxi"
 include "_buffers.pxi"
 
 
@@ -350,11 +351,18 @@ cdef class Epoch:
 
     def run(self, double seconds):
         cdef EpochState *e = &self.state
+        cdef double begun = fbp_seconds()
+        cdef int threads = useful_team(self.threads, begun)
+        cdef int64_t row = e.cursor
         e.stop = 0
-        e.deadline = fbp_seconds() + seconds
+        e.deadline = begun + seconds
         e.barrier.arrived = 0
+        e.waited = 0.0
         with nogil:
-            on_team(epoch_worker, e, self.threads)
+            on_team(epoch_worker, e, threads)
+        if self.threads > 1:
+            judge_team(self.network.n_parameters, e.batch_size, <double>(e.cursor - row),
+                       fbp_seconds() - begun, e.waited, fbp_seconds())
         PyErr_CheckSignals()
         done = e.cursor >= e.n or e.bad_loss or e.bad_parameters
         if done and self.arena is not None:

@@ -362,14 +362,15 @@ double fbp_seconds(void);
 /* Ask the system for pages of FBP_HUGE_PAGE bytes for this memory, which is aligned to that. */
 void fbp_prefer_huge_pages(void *memory, size_t size);
 
-/* A barrier for a team of threads: spins for a bounded time, then yields the processor at each
- * turn. Initialise with zeros. */
+/* A barrier for a team of threads: spins for a bounded time, then sleeps. Initialise with zeros. */
 typedef struct {
     unsigned arrived;
     char apart[FBP_ALIGN - sizeof(unsigned)]; /* another cache line, whatever the alignment */
     unsigned generation;
+    unsigned sleepers;
 } fbp_barrier;
-void fbp_barrier_wait(fbp_barrier *barrier, int team);
+/* The seconds it took; 0.0 for a microsecond or less. */
+double fbp_barrier_wait(fbp_barrier *barrier, int team);
 /* *flag = 1, from any thread */
 void fbp_raise_flag(int *flag);
 
