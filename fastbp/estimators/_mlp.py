@@ -1,38 +1,26 @@
-"""What both estimators share: fitting, prediction, and the model behind `coefs_`."""
+"""What both estimators share: fitting."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
+from sklearn.base import _fit_context
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastbp import _engine
 from fastbp._network import as_dtype
 from fastbp._training import Samples
-from fastbp._validation import Array, Float64, as_integer, as_weights, explain
+from fastbp._validation import Array, Float64, as_weights
 from fastbp.callbacks import Callback
 from fastbp.estimators import _lbfgs, _stochastic
 from fastbp.estimators._bookkeeping import restores_best
 from fastbp.estimators._callbacks import CallbackSupportMixin, Tasks, with_callbacks
 from fastbp.estimators._constraints import CONSTRAINTS
-from fastbp.estimators._derivatives import hidden_activations, input_jacobian
 from fastbp.estimators._features import as_features
-from fastbp.estimators._network import (
-    draw_parameters,
-    hidden_widths,
-    layers_of,
-    model_of,
-)
+from fastbp.estimators._network import draw_parameters, hidden_widths, layers_of
+from fastbp.estimators._predictor import Predictor
 from fastbp.estimators._validation_set import hold_out, validation_of
-from fastbp.losses import Loss
 from fastbp.model import Model
 
 # what is None without validation data, and what it starts with
@@ -44,9 +32,7 @@ _CURVES: dict[str, Callable[[], Any]] = {
 }
 
 
-class BaseMLP(
-    CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC
-):
+class BaseMLP(CallbackSupportMixin, Predictor):
     """Base of the classifier and the regressor."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
@@ -80,10 +66,6 @@ class BaseMLP(
     @abstractmethod
     def _output(self, y: Any) -> tuple[int, str]:
         """Return the number of outputs and the name of the last layer's activation."""
-
-    @abstractmethod
-    def _loss(self, dtype: np.dtype[Any]) -> Loss:
-        """Return the loss for the fitted `out_activation_`."""
 
     @abstractmethod
     def _score_outputs(self, y: Any, outputs: Array, sample_weight: Float64 | None) -> float:
@@ -247,137 +229,6 @@ class BaseMLP(
                 f"{self.solver} is not stochastic."
             )
         return True
-
-    # -------------------------------------------------------------------------------- the model
-
-    def _bind(self, model: Model) -> None:
-        """Make `coefs_` and `intercepts_` views of the model's parameters."""
-        self._model = model
-        self._model_settings = (self.activation, self.dropout)
-        self.coefs_ = list(model.weights)
-        self.intercepts_ = list(model.biases)
-
-    def _bound_model(self) -> Model:
-        """Return the model behind `coefs_`, made anew if it is not up to date."""
-        model: Model | None = self.__dict__.get("_model")
-        if (
-            model is None
-            or self._model_settings[0] is not self.activation
-            or self._model_settings[1] is not self.dropout
-            or len(self.coefs_) != len(model.weights)
-            or len(self.intercepts_) != len(model.biases)
-            or any(a is not b for a, b in zip(self.coefs_, model.weights, strict=True))
-            or any(a is not b for a, b in zip(self.intercepts_, model.biases, strict=True))
-        ):
-            model = model_of(
-                self.coefs_, self.intercepts_, self.activation, self.dropout, self._loss
-            )
-            self._bind(model)
-        model._network.max_threads = self.n_threads or 0
-        return model
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what copies and pickles consist of: all but the compiled part."""
-        state: dict[str, Any] = dict(super().__getstate__())
-        state.pop("_model", None)
-        return state
-
-    # ------------------------------------------------------------------------------- prediction
-
-    def _outputs(self, X: Any) -> Array:
-        """Return the network's outputs: probabilities, rates or values."""
-        model, x = self._input(X)
-        return model._outputs(x, link=True)
-
-    def _input(self, X: Any) -> tuple[Model, Any]:
-        """Return the model, and X as it reads it."""
-        if "coefs_" not in self.__dict__:
-            check_is_fitted(self)
-        model = self._bound_model()
-        self._refuse_other_widths(model)
-        if self._is_plain(X, model):
-            return model, X
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return model, as_features(X, model.dtype)
-
-    def _refuse_other_widths(self, model: Model, n_outputs: int | None = None) -> None:
-        """Refuse weights, which anyone can set, that are not those of this X and y."""
-        widths = (model.layers[0].n_in, model.layers[-1].n_out)
-        expected = (self.n_features_in_, n_outputs or self.n_outputs_)
-        if widths != expected:
-            raise ValueError(
-                explain("coefs_", f"{expected[0]} inputs and {expected[1]} outputs", f"{widths}")
-            )
-
-    def _is_plain(self, X: Any, model: Model) -> bool:
-        """Whether X needs none of scikit-learn's checks, which take longer than one sample."""
-        return (
-            type(X) is np.ndarray
-            and X.dtype.char in "fd"
-            and X.ndim == 2
-            and X.shape[1] == model.layers[0].n_in
-            and X.shape[0] > 0
-            and X.dtype.isnative
-            and X.flags.aligned
-            and not hasattr(self, "feature_names_in_")
-            and _engine.first_nonfinite(X) is None
-        )
-
-    def transform(self, X: Any) -> Array:
-        """Return the activations of the last hidden layer, as features for another estimator.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, width of the layer), or a frame after `set_output`
-        """
-        return self.activations(X)
-
-    def activations(self, X: Any, layer: int = -1) -> Array:
-        """Return the activations of a hidden layer.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-        layer : int
-            Number of the hidden layer, from 0; -1 is the last.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, width of the layer)
-        """
-        model, x = self._input(X)
-        n_hidden = len(model.layers) - 1
-        if n_hidden == 0:
-            raise ValueError("activations: this network has no hidden layer")
-        layer = as_integer(layer, "layer", -n_hidden, n_hidden - 1)
-        return hidden_activations(model, x, layer % n_hidden)
-
-    @property
-    def _n_features_out(self) -> int:
-        return int(self.coefs_[-1].shape[0])
-
-    def input_gradient(self, X: Any) -> Float64:
-        """Return the derivatives of predicted values, or probabilities, by the features.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of float64 of shape (n_samples, n_features) or (n_samples, n_outputs, n_features)
-            The first where there is one output; of a binary classifier that is the probability of
-            the second class.
-        """
-        model, x = self._input(X)
-        if isinstance(x, _engine.CSR):
-            raise TypeError("input_gradient: X must be dense, as the derivatives are")
-        jacobian = input_jacobian(model, x)
-        return jacobian[:, 0] if jacobian.shape[1] == 1 else jacobian
 
     def to_sklearn(self) -> Any:
         """Return a fitted estimator of scikit-learn that predicts the same.
