@@ -283,15 +283,24 @@ def as_output(
 
 def _refuse_nonfinite(array: Array, name: str, dtype: np.dtype[Any], hint: str = "") -> None:
     """Refuse NaN, infinities and what would become one in ``dtype``; ``array`` is 2-d."""
-    place = _engine.first_nonfinite(array)
-    if place is not None:
-        row, column = place
-        given = f"{array[row, column]} in row {row}, column {column}"
-        raise ValueError(explain(name, "finite values", given, hint))
-    if array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
-        largest = float(np.finfo(dtype).max)
-        expected = f"values that {dtype} can hold (scale them)"
-        _refuse_outside(array, name, -largest, largest, expected)
+    place = first_nonfinite(array, dtype)
+    if place is None:
+        return
+    given = f"{array[place]} in row {place[0]}, column {place[1]}"
+    if np.isfinite(array[place]):
+        raise ValueError(explain(name, f"values that {dtype} can hold (scale them)", given))
+    raise ValueError(explain(name, "finite values", given, hint))
+
+
+def first_nonfinite(array: Array, dtype: np.dtype[Any]) -> tuple[int, int] | None:
+    """Return the place of the first value of a 2-d array that is not finite in ``dtype``."""
+    if array.dtype.kind != "f" or array.dtype.itemsize <= dtype.itemsize or not array.size:
+        return _engine.first_nonfinite(array)
+    largest = np.finfo(dtype).max
+    if array.min() >= -largest and array.max() <= largest:  # which NaN is not
+        return None
+    row, column = np.unravel_index(int((~(abs(array) <= largest)).argmax()), array.shape)
+    return int(row), int(column)
 
 
 def _refuse_outside(array: Array, name: str, low: float, high: float, expected: str) -> None:

@@ -17,7 +17,7 @@ from fastbp.estimators import _lbfgs, _stochastic
 from fastbp.estimators._bookkeeping import restores_best
 from fastbp.estimators._callbacks import CallbackSupportMixin, Tasks, with_callbacks
 from fastbp.estimators._constraints import CONSTRAINTS
-from fastbp.estimators._features import as_features
+from fastbp.estimators._features import as_features, checked_features
 from fastbp.estimators._network import draw_parameters, hidden_widths, layers_of
 from fastbp.estimators._predictor import Predictor
 from fastbp.estimators._validation_set import hold_out, validation_of
@@ -90,9 +90,12 @@ class BaseMLP(CallbackSupportMixin, Predictor):
             accept_sparse=["csr", "csc"],
             multi_output=True,
             dtype=(np.float64, np.float32),
+            ensure_all_finite=False,
             reset=reset,
             **options,
         )
+        dtype = self._dtype_of_weights(X.dtype) if reset else self._bound_model().dtype
+        X = checked_features(X, "X", dtype)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y
@@ -189,18 +192,22 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         n_outputs, out_activation = self._output(y)
         self.out_activation_ = out_activation
         layers = layers_of([*widths, n_outputs], self.activation, self.dropout)
-        # SciPy's driver is float64 throughout, and so are its steps; as in scikit-learn
-        own = np.dtype(np.float64) if self.solver == "lbfgs" else dtype
-        if self.dtype is not None:
-            own = dtype = as_dtype(self.dtype)
+        own = self._dtype_of_weights(dtype)
         model = Model._blank(layers, self._loss(own), own)
-        draw_parameters(model, self._random_state, dtype)
+        draw_parameters(model, self._random_state, dtype if self.dtype is None else own)
         self._bind(model)
         self.n_iter_ = self.t_ = 0
         self.n_outputs_ = n_outputs
         self.n_layers_ = len(model.layers) + 1
         self._best_parameters = model.parameters.copy()
         self._forget_curves()
+
+    def _dtype_of_weights(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return that of first weights, given that of X."""
+        if self.dtype is not None:
+            return as_dtype(self.dtype)
+        # SciPy's driver is float64 throughout, and so are its steps; as in scikit-learn
+        return np.dtype(np.float64) if self.solver == "lbfgs" else dtype
 
     def _forget_curves(self) -> None:
         for name in (*_CURVES, "best_loss_", "_no_improvement_count"):

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from fastbp import _engine
 from fastbp._validation import Array, Float64, as_integer, explain
 from fastbp.estimators._derivatives import hidden_activations, input_jacobian
-from fastbp.estimators._features import as_features
+from fastbp.estimators._features import as_features, checked_features, validated_features
 from fastbp.estimators._network import model_of
 from fastbp.losses import Loss
 from fastbp.model import Model
@@ -71,8 +71,9 @@ class Predictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         model = self._bound_model()
         self._refuse_other_widths(model)
         if self._is_plain(X, model):
-            return model, X
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+            X = checked_features(X, "X", model.dtype)
+        else:
+            X = validated_features(self, X, "X", model.dtype)
         return model, as_features(X, model.dtype)
 
     def _refuse_other_widths(self, model: Model, n_outputs: int | None = None) -> None:
@@ -95,7 +96,6 @@ class Predictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             and X.dtype.isnative
             and X.flags.aligned
             and not hasattr(self, "feature_names_in_")
-            and _engine.first_nonfinite(X) is None
         )
 
     def transform(self, X: Any) -> Array:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import check_array
 
 from fastbp._validation import Float64, explain
+from fastbp.estimators._features import validated_features
 from fastbp.estimators._objective import PenalizedLoss
 from fastbp.estimators._stochastic import Validation
 
@@ -39,7 +40,8 @@ def validation_of(estimator: Any, data: Any) -> Validation:
     """Return the validation set that the caller gave."""
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise TypeError(explain("validation_data", "a pair (X, y)", short(data)))
-    X = validate_data(estimator, data[0], accept_sparse=["csr", "csc"], reset=False)
+    dtype = estimator._model.dtype
+    X = validated_features(estimator, data[0], "X of validation_data", dtype)
     y = check_array(data[1], ensure_2d=False, dtype=None, input_name="y of validation_data")
     if len(y) != X.shape[0]:
         given = f"{X.shape[0]} and {len(y)}"
