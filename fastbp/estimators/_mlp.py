@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
+from reprlib import repr as short
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastbp._network import as_dtype
 from fastbp._training import Samples
-from fastbp._validation import Array, Float64, as_weights
+from fastbp._validation import Array, Float64, as_weights, explain
 from fastbp.callbacks import Callback
 from fastbp.estimators import _lbfgs, _stochastic
 from fastbp.estimators._bookkeeping import restores_best
@@ -136,6 +137,8 @@ class BaseMLP(CallbackSupportMixin, Predictor):
             raise ValueError("partial_fit does not support early_stopping=True")
         widths = hidden_widths(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        if not first:
+            self._refuse_other_network(widths)
         given = {"X": X, "y": y}
         X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:
@@ -156,6 +159,19 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         else:
             self._train(model, X, y, sample_weight, held, incremental, hooks)
         return self
+
+    def _refuse_other_network(self, widths: list[int]) -> None:
+        """Refuse parameters that the weights to go on with were not made by."""
+        model = self._bound_model()
+        there = [layer.n_out for layer in model.layers[:-1]]
+        hint = "set it back, or fit anew without warm_start"
+        if widths != there:
+            expected = f"{short(there)}, the layers to go on with"
+            raise ValueError(explain("hidden_layer_sizes", expected, short(widths), hint))
+        dtype = model.dtype if self.dtype is None else as_dtype(self.dtype)
+        if dtype != model.dtype:
+            expected = f"{model.dtype} or None, for weights to go on with"
+            raise ValueError(explain("dtype", expected, f"{dtype}", hint))
 
     def _minimize(
         self, model: Model, X: Any, y: Any, sample_weight: Float64 | None, hooks: list[Callback]
