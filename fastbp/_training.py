@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastbp import _engine
 from fastbp._memory import aligned_zeros
-from fastbp._validation import Array, Float64, as_integer, explain
+from fastbp._validation import Array, Float64, as_integer, explain, non_negative
 from fastbp.errors import DivergenceError
 from fastbp.optimizers import Optimizer
 
@@ -58,7 +58,14 @@ class OptimizerState:
 
         Moments that are only not writeable, as those of a memory map, are copied.
         """
-        as_integer(self.steps, "steps of the optimizer", 0, 1 << 62)
+        if not isinstance(self.optimizer, Optimizer):
+            raise ValueError(explain("optimizer", "an Optimizer", short(self.optimizer)))
+        try:
+            self.optimizer.__post_init__()  # a pickle brings its fields past these checks
+            as_integer(self.steps, "steps of the optimizer", 0, 1 << 62)
+            non_negative(self.epochs, "epochs of the optimizer")
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"damaged state of the optimizer: {error}") from error
         for name, needed in (("m", self.optimizer.needs_m), ("v", self.optimizer.needs_v)):
             moment = getattr(self, name)
             if not needed and moment is None:

@@ -315,11 +315,15 @@ class Model(FeedForward):
         return copy.deepcopy(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Build the model again."""
+        """Build the model again; ValueError where the optimizer's state does not fit to it."""
         layers, loss, dtype = state["network"]
         self._build(layers, loss, dtype, None)
         self.parameters = state["parameters"]
         self._rng, self._state, self.history = state["training"]
+        if isinstance(self._state, OptimizerState):
+            self._state.refuse_damaged(self._parameters)
+        elif self._state is not None:
+            raise ValueError(explain("state", "one of an optimizer, or None", short(self._state)))
         self.metadata = state["metadata"]
 
     def summary(self) -> str:
