@@ -239,8 +239,12 @@ def as_labels(y: Any, name: str, n_rows: int, n_classes: int) -> npt.NDArray[np.
     return np.array(array, np.int32, order="C")  # a copy: the core trusts labels as they are now
 
 
-def as_weights(weight: Any, name: str, n_rows: int) -> Float64 | None:
-    """Return float64 weights >= 0 of shape ``(n_rows,)``, not all zero; None stays None."""
+def as_weights(weight: Any, name: str, n_rows: int, dtype: np.dtype[Any]) -> Float64 | None:
+    """Return float64 weights >= 0 of shape ``(n_rows,)``, not all zero; None stays None.
+
+    None of them becomes zero or infinite in ``dtype``, in which gradients are multiplied by them;
+    nor does the factor 1 / sum.
+    """
     if weight is None:
         return None
     array = as_numeric(weight, name)
@@ -251,6 +255,15 @@ def as_weights(weight: Any, name: str, n_rows: int) -> Float64 | None:
     total = _engine.sum_float64(array)
     if not 0 < total < np.inf:
         raise ValueError(explain(name, "weights with a positive, finite sum", f"sum {total:g}"))
+    limits = np.finfo(dtype)
+    hint = "multiply all by a constant" + ", or use float64" * (dtype != np.float64)
+    # below the least normal number the engine computes with zero
+    lost = (array > limits.max) | ((array < limits.tiny) & (array > 0))
+    if lost.any():
+        expected = f"weights that {dtype} can hold: 0, or {limits.tiny:.3g} to {limits.max:.3g}"
+        raise ValueError(explain(name, expected, _first(array, lost), hint))
+    if total > (most := 1 / float(limits.tiny)):
+        raise ValueError(explain(name, f"a sum of at most {most:.3g}", f"{total:g}", hint))
     return array
 
 

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
-from fastbp._validation import Array, Float64
+from fastbp._validation import Array, Float64, as_weights
 from fastbp.estimators._callbacks import with_callbacks
 from fastbp.estimators._constraints import CLASS_WEIGHT, CONSTRAINTS, store
 from fastbp.estimators._mlp import BaseMLP
@@ -177,7 +177,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self.class_weight is None:
             return sample_weight
         of_class: Float64 = compute_sample_weight(self.class_weight, self._true(y))
-        return of_class if sample_weight is None else of_class * sample_weight
+        weight = of_class if sample_weight is None else of_class * sample_weight
+        return as_weights(weight, "class_weight times sample_weight", len(y), self._model.dtype)
 
     def _output(self, y: Array) -> tuple[int, str]:
         if self._is_multiclass:

@@ -95,8 +95,7 @@ class BaseMLP(CallbackSupportMixin, Predictor):
             reset=reset,
             **options,
         )
-        dtype = self._dtype_of_weights(X.dtype) if reset else self._bound_model().dtype
-        X = checked_features(X, "X", dtype)
+        X = checked_features(X, "X", self._dtype_of_model(X.dtype, reset))
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y
@@ -143,7 +142,8 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         X, y = self._validate_input(X, y, incremental, reset=first)
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, X)
-            sample_weight = as_weights(weight, "sample_weight", X.shape[0])
+            dtype = self._dtype_of_model(X.dtype, first)
+            sample_weight = as_weights(weight, "sample_weight", X.shape[0], dtype)
         self._random_state = check_random_state(self.random_state)
         if first:
             self._initialize([X.shape[1], *widths], y, X.dtype)
@@ -208,7 +208,7 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         n_outputs, out_activation = self._output(y)
         self.out_activation_ = out_activation
         layers = layers_of([*widths, n_outputs], self.activation, self.dropout)
-        own = self._dtype_of_weights(dtype)
+        own = self._dtype_of_model(dtype, first=True)
         model = Model._blank(layers, self._loss(own), own)
         draw_parameters(model, self._random_state, dtype if self.dtype is None else own)
         self._bind(model)
@@ -218,8 +218,10 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         self._best_parameters = model.parameters.copy()
         self._forget_curves()
 
-    def _dtype_of_weights(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
-        """Return that of first weights, given that of X."""
+    def _dtype_of_model(self, dtype: np.dtype[Any], first: bool) -> np.dtype[Any]:
+        """Return that of the weights that are there or, in a first fit, to come, given X's."""
+        if not first:
+            return self._bound_model().dtype
         if self.dtype is not None:
             return as_dtype(self.dtype)
         # SciPy's driver is float64 throughout, and so are its steps; as in scikit-learn

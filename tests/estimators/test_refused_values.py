@@ -112,3 +112,33 @@ def test_what_is_stored_beyond_a_sparse_matrix_is_not_in_it():
 def test_who_says_that_all_is_finite_is_believed():
     with sklearn.config_context(assume_finite=True):
         assert MLPClassifier(**SMALL).fit(X, Y).predict(with_value(np.nan)).shape == (30,)
+
+
+WEIGHTS = {"1e-50": "got 1e-50 in row 7", "1e39": r"got 1e\+39 in row 7"}
+
+
+@pytest.mark.parametrize("value", WEIGHTS)
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_weights_that_float32_would_lose(kind, solver, value):
+    weight = np.ones(30)
+    weight[7] = float(value)
+    message = f"^sample_weight: expected .*float32 can hold.*{WEIGHTS[value]}"
+    e = kind(solver=solver, dtype="float32", **SMALL)
+    with pytest.raises(ValueError, match=message):
+        e.fit(X, Y, sample_weight=weight)
+    if solver != "lbfgs":
+        e.fit(X, Y)
+        before = bits(e)
+        with pytest.raises(ValueError, match=message):
+            e.partial_fit(X, Y, sample_weight=weight)
+        assert bits(e) == before
+    wide = kind(solver=solver, **SMALL).fit(X, Y, sample_weight=weight)
+    assert np.isfinite(wide.loss_)
+
+
+@pytest.mark.parametrize("weight", [1e-50, 1e39, -1.0, np.nan])
+def test_weights_of_classes_that_are_no_weights(weight):
+    e = MLPClassifier(dtype="float32", class_weight={1: weight}, **SMALL)
+    with pytest.raises(ValueError, match=r"^class_weight times sample_weight: .*, got .* in row 1"):
+        e.fit(X, Y, sample_weight=np.ones(30))
