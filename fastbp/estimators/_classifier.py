@@ -34,9 +34,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         As in scikit-learn, with these additions.
 
         ``activation``: all of fastbp's, by name or as a spec, or a list with one for each hidden
-        layer. ``solver``: also ``"adamw"``, ``"rmsprop"``, ``"adagrad"`` or an `Optimizer`, whose
-        own settings then count. ``learning_rate``: also a `Schedule`, for any stochastic solver.
-        ``verbose="bar"`` shows a progress bar.
+        layer. ``solver``: also ``"adamw"``, ``"rmsprop"``, ``"adagrad"`` or an `Optimizer`, which
+        has settings of its own (those here stay at their defaults). ``learning_rate``: also a
+        `Schedule`, for any stochastic solver. ``verbose="bar"`` shows a progress bar.
     class_weight : dict, "balanced" or None
         What the weights of samples are multiplied by, as elsewhere in scikit-learn.
     dropout : float or list of float

@@ -20,6 +20,7 @@ from fastbp.estimators._callbacks import CallbackSupportMixin, Tasks, with_callb
 from fastbp.estimators._constraints import CONSTRAINTS
 from fastbp.estimators._features import as_features, checked_features
 from fastbp.estimators._network import draw_parameters, hidden_widths, layers_of
+from fastbp.estimators._optimizers import refuse_idle_settings
 from fastbp.estimators._predictor import Predictor
 from fastbp.estimators._validation_set import hold_out, validation_of
 from fastbp.model import Model
@@ -134,6 +135,7 @@ class BaseMLP(CallbackSupportMixin, Predictor):
     ) -> Self:
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
+        refuse_idle_settings(self)
         widths = hidden_widths(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         if not first:

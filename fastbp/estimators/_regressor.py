@@ -30,9 +30,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         As in scikit-learn, with these additions.
 
         ``activation``: all of fastbp's, by name or as a spec, or a list with one for each hidden
-        layer. ``solver``: also ``"adamw"``, ``"rmsprop"``, ``"adagrad"`` or an `Optimizer`, whose
-        own settings then count. ``learning_rate``: also a `Schedule`, for any stochastic solver.
-        ``verbose="bar"`` shows a progress bar.
+        layer. ``solver``: also ``"adamw"``, ``"rmsprop"``, ``"adagrad"`` or an `Optimizer`, which
+        has settings of its own (those here stay at their defaults). ``learning_rate``: also a
+        `Schedule`, for any stochastic solver. ``verbose="bar"`` shows a progress bar.
     dropout : float or list of float
         Share of the hidden layers' outputs that training sets to zero; a list: of each layer.
     clip_norm : float or None
