@@ -25,7 +25,8 @@ def say(estimator: Any, text: str) -> None:
 
 def own_callbacks(estimator: Any) -> list[Callback]:
     """Return fastbp's callbacks that the estimator was given, with its progress bar."""
-    return as_callbacks(estimator.callbacks or (), estimator.verbose == "bar")
+    given = () if estimator.callbacks is None else estimator.callbacks
+    return as_callbacks(given, estimator.verbose == "bar")
 
 
 class Bookkeeper(Callback):

@@ -12,7 +12,7 @@ from fastbp._training import Samples
 from fastbp._validation import Array
 from fastbp.callbacks import Callback
 from fastbp.errors import DivergenceError
-from fastbp.estimators._bookkeeping import own_callbacks, say
+from fastbp.estimators._bookkeeping import say
 from fastbp.estimators._network import total_squares
 from fastbp.estimators._objective import PenalizedLoss
 from fastbp.estimators._stochastic import NOT_FINITE
@@ -63,7 +63,7 @@ class _Iterations:
 def minimize(estimator: Any, model: Model, samples: Samples, hooks: list[Callback]) -> None:
     """Fit the model's parameters."""
     report = PenalizedLoss(model.loss_function, samples, float(estimator.alpha))
-    iterations = _Iterations(estimator, model, [*hooks, *own_callbacks(estimator)])
+    iterations = _Iterations(estimator, model, hooks)
     with callbacks_around(iterations.callbacks, model, iterations.history, estimator.max_iter):
         result = scipy.optimize.minimize(
             lambda parameters: objective(model, samples, report, parameters),

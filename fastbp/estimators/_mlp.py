@@ -15,7 +15,7 @@ from fastbp._training import Samples
 from fastbp._validation import Array, Float64, as_weights, explain
 from fastbp.callbacks import Callback
 from fastbp.estimators import _lbfgs, _stochastic
-from fastbp.estimators._bookkeeping import restores_best
+from fastbp.estimators._bookkeeping import own_callbacks, restores_best
 from fastbp.estimators._callbacks import CallbackSupportMixin, Tasks, with_callbacks
 from fastbp.estimators._constraints import CONSTRAINTS
 from fastbp.estimators._features import as_features, checked_features
@@ -136,6 +136,7 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         refuse_idle_settings(self)
+        hooks = own_callbacks(self)
         widths = hidden_widths(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         if not first:
@@ -152,10 +153,9 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         model = self._bound_model()
         self._refuse_other_widths(model, self._output(y)[0])
         held = None if validation_data is None else validation_of(self, validation_data)
-        hooks: list[Callback] = []
         if getattr(self, "_skl_callbacks", None):
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-            hooks.append(Tasks(self, given | {"metadata": metadata}))
+            hooks.insert(0, Tasks(self, given | {"metadata": metadata}))
         if self.solver == "lbfgs":
             self._minimize(model, X, y, sample_weight, hooks)
         else:

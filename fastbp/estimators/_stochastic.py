@@ -14,7 +14,7 @@ from fastbp._memory import aligned_zeros
 from fastbp._training import OptimizerState, Samples, Trainer
 from fastbp.callbacks import Callback
 from fastbp.errors import DivergenceError
-from fastbp.estimators._bookkeeping import Bookkeeper, own_callbacks
+from fastbp.estimators._bookkeeping import Bookkeeper
 from fastbp.estimators._objective import PenalizedLoss
 from fastbp.estimators._optimizers import optimizer_of, policy_of
 from fastbp.history import History
@@ -157,7 +157,7 @@ def _fit_of(estimator: Any, training: Training) -> Fit:
     return Fit(
         model,
         trainer,
-        [book, *training.hooks, *own_callbacks(estimator)],
+        [book, *training.hooks],
         (lambda: {}) if validation is None else (lambda: validation.figures(model)),
         Shuffler(estimator._random_state) if estimator.shuffle else None,
         History(["loss"] if validation is None else ["loss", "val_loss", "val_score"]),
