@@ -2,9 +2,7 @@
 
 import copy
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from reprlib import repr as short
 from typing import Any, Self
@@ -13,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastbp import _engine, _serialization
-from fastbp._fitting import Fit, as_callbacks
+from fastbp._fitting import Fit, as_callbacks, fits_alone
 from fastbp._memory import aligned_zeros
 from fastbp._network import FeedForward, as_dtype
 from fastbp._summary import constructor, table
@@ -110,8 +108,8 @@ class Model(FeedForward):
         self.metadata: dict[str, Any] = {}
         self._rng = np.random.default_rng(None if seed is None else as_integer(seed, "seed", 0))
         self._state: OptimizerState | None = None
-        self._fitting = threading.Lock()
 
+    @fits_alone
     def fit(
         self,
         X: Any,
@@ -174,45 +172,35 @@ class Model(FeedForward):
         RuntimeError
             This model is being fitted already, or this machine has no bf16.
         """
-        with self._fitting_alone():
-            samples = self._samples(X, y, sample_weight)
-            validation = self._validation(validation_data)
-            hooks = as_callbacks(callbacks, verbose)
-            epochs = positive_integer(epochs, "epochs")
-            shuffler = self._rng if as_bool(shuffle, "shuffle") else None
-            batch_size = min(positive_integer(batch_size, "batch_size"), len(samples))
-            l2 = non_negative(l2, "l2")
-            bf16 = self._products(precision)
-            state = self._state_of(optimizer)
-            gradient = aligned_zeros(self.n_parameters, self.dtype)
-            trainer = Trainer(
-                self._network,
-                self._parameters,
-                gradient,
-                state,
-                samples,
-                batch_size,
-                l2,
-                bf16,
-                draw_seed=self._draw_seed(bf16, lambda: int(self._rng.integers(1 << 63))),
-            )
-            metric = f"val_{self.loss_function.metric}"
-            history = History(["loss"] if validation is None else ["loss", "val_loss", metric])
-            evaluate = partial(self._evaluate, validation)
-            fit = Fit(self, trainer, hooks, evaluate, shuffler, history)
-            with fit.callbacks_around(epochs):
-                self._state, self.history = state, history
-                fit.run(epochs)
-            return history
-
-    @contextmanager
-    def _fitting_alone(self) -> Iterator[None]:
-        if not self._fitting.acquire(blocking=False):
-            raise RuntimeError("fit: this model is being fitted already, by a callback or thread")
-        try:
-            yield
-        finally:
-            self._fitting.release()
+        samples = self._samples(X, y, sample_weight)
+        validation = self._validation(validation_data)
+        hooks = as_callbacks(callbacks, verbose)
+        epochs = positive_integer(epochs, "epochs")
+        shuffler = self._rng if as_bool(shuffle, "shuffle") else None
+        batch_size = min(positive_integer(batch_size, "batch_size"), len(samples))
+        l2 = non_negative(l2, "l2")
+        bf16 = self._products(precision)
+        state = self._state_of(optimizer)
+        gradient = aligned_zeros(self.n_parameters, self.dtype)
+        trainer = Trainer(
+            self._network,
+            self._parameters,
+            gradient,
+            state,
+            samples,
+            batch_size,
+            l2,
+            bf16,
+            draw_seed=self._draw_seed(bf16, lambda: int(self._rng.integers(1 << 63))),
+        )
+        metric = f"val_{self.loss_function.metric}"
+        history = History(["loss"] if validation is None else ["loss", "val_loss", metric])
+        evaluate = partial(self._evaluate, validation)
+        fit = Fit(self, trainer, hooks, evaluate, shuffler, history)
+        with fit.callbacks_around(epochs):
+            self._state, self.history = state, history
+            fit.run(epochs)
+        return history
 
     def _products(self, precision: object) -> str:
         """Return the name of the engine's products of bf16, "" for those of the dtype."""

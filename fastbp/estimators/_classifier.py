@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
+from fastbp._fitting import fits_alone
 from fastbp._validation import Array, Float64, as_weights
 from fastbp.estimators._callbacks import with_callbacks
 from fastbp.estimators._constraints import CLASS_WEIGHT, CONSTRAINTS, store
@@ -200,6 +201,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     # ------------------------------------------------------------------------- fit and prediction
 
     @available_if(lambda estimator: estimator._check_solver())
+    @fits_alone
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:

@@ -10,6 +10,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from fastbp._fitting import fits_alone, fitting_alone
 from fastbp._network import as_dtype
 from fastbp._training import Samples
 from fastbp._validation import Array, Float64, as_weights, explain
@@ -101,6 +102,7 @@ class BaseMLP(CallbackSupportMixin, Predictor):
             y = column_or_1d(y, warn=True)
         return X, y
 
+    @fits_alone
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
     def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> Self:
@@ -127,6 +129,8 @@ class BaseMLP(CallbackSupportMixin, Predictor):
             A parameter or the data is not as it should be.
         DivergenceError
             Training stopped being finite; `coefs_` are the last finite ones.
+        RuntimeError
+            This estimator is being fitted already, by a thread or the fit that calls a callback.
         """
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
@@ -140,6 +144,7 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         widths = hidden_widths(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         if not first:
+            self._bind(self._bound_model())
             self._refuse_other_network(widths)
         given = {"X": X, "y": y}
         X, y = self._validate_input(X, y, incremental, reset=first)
@@ -156,10 +161,11 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         if getattr(self, "_skl_callbacks", None):
             metadata = None if sample_weight is None else {"sample_weight": sample_weight}
             hooks.insert(0, Tasks(self, given | {"metadata": metadata}))
-        if self.solver == "lbfgs":
-            self._minimize(model, X, y, sample_weight, hooks)
-        else:
-            self._train(model, X, y, sample_weight, held, incremental, hooks)
+        with fitting_alone(model):
+            if self.solver == "lbfgs":
+                self._minimize(model, X, y, sample_weight, hooks)
+            else:
+                self._train(model, X, y, sample_weight, held, incremental, hooks)
         return self
 
     def _refuse_other_network(self, widths: list[int]) -> None:
@@ -213,9 +219,9 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         own = self._dtype_of_model(dtype, first=True)
         model = Model._blank(layers, self._loss(own), own)
         draw_parameters(model, self._random_state, dtype if self.dtype is None else own)
+        self.n_outputs_ = n_outputs
         self._bind(model)
         self.n_iter_ = self.t_ = 0
-        self.n_outputs_ = n_outputs
         self.n_layers_ = len(model.layers) + 1
         self._best_parameters = model.parameters.copy()
         self._forget_curves()

@@ -1,6 +1,8 @@
 """The model behind `coefs_`, and what it says of X."""
 
 from abc import ABC, abstractmethod
+from operator import is_not
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -8,12 +10,15 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from fastbp import _engine
+from fastbp._fitting import is_being_fitted
 from fastbp._validation import Array, Float64, as_integer, explain
 from fastbp.estimators._derivatives import hidden_activations, input_jacobian
 from fastbp.estimators._features import as_features, checked_features, validated_features
 from fastbp.estimators._network import model_of
 from fastbp.losses import Loss
 from fastbp.model import Model
+
+_BINDING = Lock()  # for a few instructions only, so one is enough
 
 
 class Predictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
@@ -25,29 +30,41 @@ class Predictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
     # -------------------------------------------------------------------------------- the model
 
-    def _bind(self, model: Model) -> None:
-        """Make `coefs_` and `intercepts_` views of the model's parameters."""
-        self._model = model
-        self._model_settings = (self.activation, self.dropout)
-        self.coefs_ = list(model.weights)
-        self.intercepts_ = list(model.biases)
+    def _bind(self, model: Model, made_from: tuple[Any, Any] | None = None) -> None:
+        """Make `coefs_` and `intercepts_` views of the model's parameters, all at once.
+
+        Another thread may predict meanwhile, and must not take the half of it for weights that the
+        caller has put there. What a prediction has made from these two lists is not bound if they
+        are no longer there, or during a fit, which has a model of its own.
+        """
+        with _BINDING:
+            if made_from is not None:
+                there = (self.coefs_, self.intercepts_)
+                if is_being_fitted(self) or any(map(is_not, there, made_from)):
+                    return
+            self.__dict__.update(
+                _model=model,
+                _model_settings=(self.activation, self.dropout),
+                coefs_=list(model.weights),
+                intercepts_=list(model.biases),
+            )
 
     def _bound_model(self) -> Model:
         """Return the model behind `coefs_`, made anew if it is not up to date."""
-        model: Model | None = self.__dict__.get("_model")
+        now = self.__dict__.copy()
+        model: Model | None = now.get("_model")
+        coefs, intercepts = now["coefs_"], now["intercepts_"]
         if (
             model is None
-            or self._model_settings[0] is not self.activation
-            or self._model_settings[1] is not self.dropout
-            or len(self.coefs_) != len(model.weights)
-            or len(self.intercepts_) != len(model.biases)
-            or any(a is not b for a, b in zip(self.coefs_, model.weights, strict=True))
-            or any(a is not b for a, b in zip(self.intercepts_, model.biases, strict=True))
+            or now["_model_settings"][0] is not self.activation
+            or now["_model_settings"][1] is not self.dropout
+            or len(coefs) != len(model.weights)
+            or len(intercepts) != len(model.biases)
+            or any(a is not b for a, b in zip(coefs, model.weights, strict=True))
+            or any(a is not b for a, b in zip(intercepts, model.biases, strict=True))
         ):
-            model = model_of(
-                self.coefs_, self.intercepts_, self.activation, self.dropout, self._loss
-            )
-            self._bind(model)
+            model = model_of(coefs, intercepts, self.activation, self.dropout, self._loss)
+            self._bind(model, made_from=(coefs, intercepts))
         model._network.max_threads = self.n_threads or 0
         return model
 

@@ -7,6 +7,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
+from fastbp._fitting import fits_alone
 from fastbp._validation import Array, Float64
 from fastbp.estimators._callbacks import with_callbacks
 from fastbp.estimators._constraints import CONSTRAINTS, LOSS, store
@@ -143,6 +144,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return float(r2_score(y, outputs, sample_weight=sample_weight))
 
     @available_if(lambda estimator: estimator._check_solver())
+    @fits_alone
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
