@@ -66,7 +66,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     n_features_in_, feature_names_in_, n_layers_, n_outputs_, out_activation_
         As in scikit-learn.
     validation_loss_curve_ : list of float or None
-        Mean loss of the validation data after each epoch, without the penalty.
+        Mean loss of the validation data after each epoch (lbfgs: iteration), without the penalty.
     classes_ : ndarray, or list of ndarray
         The labels of `y`.
     """

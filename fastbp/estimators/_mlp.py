@@ -23,22 +23,23 @@ from fastbp.estimators._features import as_features, checked_features
 from fastbp.estimators._network import draw_parameters, hidden_widths, layers_of
 from fastbp.estimators._optimizers import refuse_idle_settings
 from fastbp.estimators._predictor import Predictor
-from fastbp.estimators._validation_set import hold_out, validation_of
+from fastbp.estimators._validation_set import Validation, hold_out, validation_of
 from fastbp.model import Model
 
 # what is None without validation data, and what it starts with
-_CURVES: dict[str, Callable[[], Any]] = {
-    "loss_curve_": list,
+_VALIDATION_CURVES: dict[str, Callable[[], Any]] = {
     "validation_scores_": list,
     "validation_loss_curve_": list,
     "best_validation_score_": lambda: -np.inf,
 }
+_CURVES: dict[str, Callable[[], Any]] = {"loss_curve_": list} | _VALIDATION_CURVES
 
 
 class BaseMLP(CallbackSupportMixin, Predictor):
     """Base of the classifier and the regressor."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
+    best_loss_: float | None
 
     # ------------------------------------------------------------------- what the subclasses know
 
@@ -116,8 +117,8 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         sample_weight : array-like of shape (n_samples,), optional
             What each sample's loss is multiplied by.
         validation_data : (X, y), optional
-            Data that is scored after each epoch, and that early stopping goes by, in place of a
-            part of the training data.
+            Data that is scored after each epoch, or iteration of lbfgs, and that early stopping
+            goes by, in place of a part of the training data.
 
         Returns
         -------
@@ -163,7 +164,7 @@ class BaseMLP(CallbackSupportMixin, Predictor):
             hooks.insert(0, Tasks(self, given | {"metadata": metadata}))
         with fitting_alone(model):
             if self.solver == "lbfgs":
-                self._minimize(model, X, y, sample_weight, hooks)
+                self._minimize(model, X, y, sample_weight, held, hooks)
             else:
                 self._train(model, X, y, sample_weight, held, incremental, hooks)
         return self
@@ -182,12 +183,20 @@ class BaseMLP(CallbackSupportMixin, Predictor):
             raise ValueError(explain("dtype", expected, f"{dtype}", hint))
 
     def _minimize(
-        self, model: Model, X: Any, y: Any, sample_weight: Float64 | None, hooks: list[Callback]
+        self,
+        model: Model,
+        X: Any,
+        y: Any,
+        sample_weight: Float64 | None,
+        held: Validation | None,
+        hooks: list[Callback],
     ) -> None:
         if any(layer.dropout for layer in model.layers):
             raise ValueError("dropout: solver='lbfgs' needs a loss that does not change; set 0")
         samples = self._samples(X, y, self._weights(y, sample_weight))
-        _lbfgs.minimize(self, model, samples, hooks)
+        if held is not None:
+            self._begin_curves(_VALIDATION_CURVES, validates=True)
+        _lbfgs.minimize(self, model, samples, held, hooks)
 
     def _train(
         self,
@@ -195,7 +204,7 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         X: Any,
         y: Any,
         sample_weight: Float64 | None,
-        held: _stochastic.Validation | None,
+        held: Validation | None,
         incremental: bool,
         hooks: list[Callback],
     ) -> None:
@@ -204,7 +213,11 @@ class BaseMLP(CallbackSupportMixin, Predictor):
             self._optimizer = _stochastic.Solver.start(self, model)
         if self.early_stopping and held is None:
             X, y, sample_weight, held = hold_out(self, X, y, sample_weight)
-        self._begin_curves(held is not None)
+        self._begin_curves(_CURVES, validates=held is not None)
+        if not self.early_stopping and getattr(self, "best_loss_", None) is None:
+            self.best_loss_ = np.inf
+        if not hasattr(self, "_no_improvement_count"):
+            self._no_improvement_count = 0
         samples = self._samples(X, y, self._weights(y, sample_weight))
         training = _stochastic.Training(model, samples, held, incremental, hooks)
         _stochastic.train(self, training)
@@ -239,17 +252,13 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         for name in (*_CURVES, "best_loss_", "_no_improvement_count"):
             self.__dict__.pop(name, None)
         if self.solver != "lbfgs":
-            self.best_loss_: float | None = None
+            self.best_loss_ = None
 
-    def _begin_curves(self, validates: bool) -> None:
+    def _begin_curves(self, curves: dict[str, Callable[[], Any]], validates: bool) -> None:
         """Make room for what this fit records and an earlier one, or another solver, did not."""
-        missing = [name for name in _CURVES if getattr(self, name, None) is None]
-        for name in missing:
-            setattr(self, name, _CURVES[name]() if validates or name == "loss_curve_" else None)
-        if not self.early_stopping and getattr(self, "best_loss_", None) is None:
-            self.best_loss_ = np.inf
-        if not hasattr(self, "_no_improvement_count"):
-            self._no_improvement_count = 0
+        for name in [name for name in curves if getattr(self, name, None) is None]:
+            wanted = validates or name not in _VALIDATION_CURVES
+            setattr(self, name, curves[name]() if wanted else None)
 
     def _samples(self, X: Any, y: Any, sample_weight: Float64 | None) -> Samples:
         dtype = self._model.dtype

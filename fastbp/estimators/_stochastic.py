@@ -1,14 +1,12 @@
 """Epochs of minibatches under scikit-learn's rules: order of samples, rates, when to stop."""
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastbp import _engine
 from fastbp._fitting import Fit
 from fastbp._memory import aligned_zeros
 from fastbp._training import OptimizerState, Samples, Trainer
@@ -17,7 +15,7 @@ from fastbp.errors import DivergenceError
 from fastbp.estimators._bookkeeping import Bookkeeper
 from fastbp.estimators._objective import PenalizedLoss
 from fastbp.estimators._optimizers import optimizer_of, policy_of
-from fastbp.history import History
+from fastbp.estimators._validation_set import Validation, figures_of, history_of
 from fastbp.model import Model
 
 NOT_FINITE = (
@@ -93,19 +91,6 @@ def _kind_of(model: Model) -> tuple[int, str]:
 
 
 @dataclass(frozen=True)
-class Validation:
-    """Data held out, and what scores the network on it."""
-
-    report: PenalizedLoss
-    score: Callable[[], float]
-
-    def figures(self, model: Model) -> dict[str, float]:
-        """Return mean loss and score."""
-        total = _engine.sum_float64(model._losses(self.report.samples))
-        return {"val_loss": self.report.of_all(total, 0.0), "val_score": float(self.score())}
-
-
-@dataclass(frozen=True)
 class Training:
     """What one fit, or partial fit, trains on."""
 
@@ -158,9 +143,9 @@ def _fit_of(estimator: Any, training: Training) -> Fit:
         model,
         trainer,
         [book, *training.hooks],
-        (lambda: {}) if validation is None else (lambda: validation.figures(model)),
+        lambda: figures_of(validation, model),
         Shuffler(estimator._random_state) if estimator.shuffle else None,
-        History(["loss"] if validation is None else ["loss", "val_loss", "val_score"]),
+        history_of(validation),
     )
 
 
