@@ -129,6 +129,16 @@ class Batches:
         return len(self.starts)
 
 
+def _diverged(what: str, when: str) -> DivergenceError:
+    where = f"{what} stopped being finite in {when}"
+    error = DivergenceError(
+        f"{where}; the model keeps its last finite parameters; scale X and y, lower learning_rate "
+        f"or set clip_norm"
+    )
+    error.where = where
+    return error
+
+
 @dataclass(frozen=True)
 class Trainer:
     """What all epochs of one fit share."""
@@ -164,14 +174,14 @@ class Trainer:
             self.state.advance(epoch.batches_done, len(batches))
         if epoch.status != "ok":
             batch = epoch.batches_done + (epoch.status == "loss")  # then its update was not made
-            raise DivergenceError(
-                f"the {epoch.status} stopped being finite in epoch {number}, minibatch {batch}; "
-                f"the model keeps its last finite parameters; scale X and y, lower learning_rate "
-                f"or set clip_norm"
-            )
+            raise _diverged(f"the {epoch.status}", f"epoch {number}, minibatch {batch}")
         if self.objective is None or losses is None or squares is None:
-            return epoch.loss / self.samples.total_weight()
-        return self.objective(losses, squares, batches)
+            loss = epoch.loss / self.samples.total_weight()
+        else:
+            loss = self.objective(losses, squares, batches)
+        if not np.isfinite(loss):  # each minibatch's was, but not the sum or a penalty
+            raise _diverged("the mean loss", f"epoch {number}")
+        return loss
 
     @cached_property
     def _batches_in_order(self) -> Batches:

@@ -46,6 +46,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "n_threads": [Interval(Integral, 1, 1024, closed="both"), None],
     "dtype": [StrOptions({"float32", "float64"}), type, np.dtype, None],
     "precision": [StrOptions({"bf16"}), None],
+    "on_divergence": [StrOptions({"raise", "stop"})],
 }
 CLASS_WEIGHT: list[Any] = [StrOptions({"balanced"}), dict, list, None]
 LOSS: list[Any] = [StrOptions(set(LOSSES) - {"softmax_cross_entropy"}), Loss]

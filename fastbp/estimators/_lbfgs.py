@@ -11,11 +11,10 @@ from fastbp._fitting import callbacks_around
 from fastbp._training import Samples
 from fastbp._validation import Array
 from fastbp.callbacks import Callback
-from fastbp.errors import DivergenceError
 from fastbp.estimators._bookkeeping import record_validation, restores_best, say
+from fastbp.estimators._divergence import end_diverged
 from fastbp.estimators._network import total_squares
 from fastbp.estimators._objective import PenalizedLoss
-from fastbp.estimators._stochastic import NOT_FINITE
 from fastbp.estimators._validation_set import Validation, figures_of, history_of
 from fastbp.model import Model
 
@@ -104,12 +103,18 @@ def minimize(
                 "gtol": estimator.tol,
             },
         )
-        if not _is_finite(result):
-            model.parameters[:] = iterations.reached
-            raise DivergenceError(NOT_FINITE)
-        restored = validation is not None and restores_best(estimator)
-        model.parameters[:] = iterations.best if restored else result.x
-        estimator.loss_ = float(result.fun)
         estimator.n_iter_ = len(iterations.history)
-    if not iterations.stopped:
+        restored = validation is not None and restores_best(estimator)
+        finite = _is_finite(result)
+        model.parameters[:] = result.x if finite else iterations.reached
+        if finite:
+            estimator.loss_ = float(result.fun)
+        else:
+            if iterations.history.loss:
+                estimator.loss_ = iterations.history.loss[-1]
+            where = f"the loss or a weight is not finite after iteration {estimator.n_iter_}"
+            end_diverged(estimator, where, "best" if restored else "last finite", warns=False)
+        if restored:
+            model.parameters[:] = iterations.best
+    if finite and not iterations.stopped:
         estimator.n_iter_ = _check_optimize_result("lbfgs", result, estimator.max_iter)

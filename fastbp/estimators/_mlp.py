@@ -129,7 +129,8 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         ValueError, TypeError
             A parameter or the data is not as it should be.
         DivergenceError
-            Training stopped being finite; `coefs_` are the last finite ones.
+            Training stopped being finite; `coefs_` are the last finite ones. With
+            ``on_divergence="stop"`` it ends with a warning instead.
         RuntimeError
             This estimator is being fitted already, by a thread or the fit that calls a callback.
         """
@@ -249,7 +250,7 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         return np.dtype(np.float64) if self.solver == "lbfgs" else dtype
 
     def _forget_curves(self) -> None:
-        for name in (*_CURVES, "best_loss_", "_no_improvement_count"):
+        for name in (*_CURVES, "loss_", "best_loss_", "_no_improvement_count"):
             self.__dict__.pop(name, None)
         if self.solver != "lbfgs":
             self.best_loss_ = None

@@ -50,6 +50,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Of the weights and all arithmetic; None: that of X.
     precision : {"bf16"} or None
         As in `fastbp.Model.fit`.
+    on_divergence : {"raise", "stop"}
+        What becomes of a fit that stops being finite: a `DivergenceError`, with the last finite
+        weights in place, or an early end with a ``ConvergenceWarning`` and these (or the best, see
+        `restore_best_weights`). With early stopping it is always the second.
 
     Attributes
     ----------
@@ -100,6 +104,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         n_threads: int | None = None,
         dtype: Any = None,
         precision: str | None = None,
+        on_divergence: str = "raise",
     ) -> None:
         store(self, locals())
 

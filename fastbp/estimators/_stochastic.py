@@ -12,16 +12,12 @@ from fastbp._memory import aligned_zeros
 from fastbp._training import OptimizerState, Samples, Trainer
 from fastbp.callbacks import Callback
 from fastbp.errors import DivergenceError
-from fastbp.estimators._bookkeeping import Bookkeeper
+from fastbp.estimators._bookkeeping import Bookkeeper, restores_best
+from fastbp.estimators._divergence import end_diverged
 from fastbp.estimators._objective import PenalizedLoss
 from fastbp.estimators._optimizers import optimizer_of, policy_of
 from fastbp.estimators._validation_set import Validation, figures_of, history_of
 from fastbp.model import Model
-
-NOT_FINITE = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and "
-    "need to be preprocessed."
-)
 
 
 class Shuffler:
@@ -111,7 +107,12 @@ def train(estimator: Any, training: Training) -> None:
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
     except DivergenceError as error:
-        _diverged(estimator, training.validation, error)
+        as_theirs = estimator.early_stopping and training.validation is not None
+        if as_theirs:  # scikit-learn goes on, with scores of NaN
+            estimator.n_iter_ += 1
+            estimator.validation_scores_.append(float("nan"))
+        best = restores_best(estimator) and not training.incremental
+        end_diverged(estimator, error.where, "best" if best else "last finite", as_theirs)
     else:
         if not stopped:
             warnings.warn(
@@ -164,16 +165,3 @@ def _dropout_seed(estimator: Any) -> int:
     """Return another one in each epoch, also where each partial fit starts at the same numbers."""
     drawn = int(estimator._random_state.randint(1 << 31))
     return (int(estimator.t_) << 31) + drawn & (1 << 63) - 1
-
-
-def _diverged(estimator: Any, validation: Validation | None, error: DivergenceError) -> None:
-    """Go on with the best parameters if early stopping has kept some."""
-    if not estimator.early_stopping or validation is None:
-        raise DivergenceError(f"{NOT_FINITE} ({error})") from error
-    estimator.n_iter_ += 1
-    estimator.validation_scores_.append(float("nan"))
-    warnings.warn(
-        f"Training diverged, the best weights so far are kept: {error}",
-        ConvergenceWarning,
-        stacklevel=3,
-    )
