@@ -322,7 +322,7 @@ def test_without_features_the_constant_of_huber_is_learnt(delta):
     best = scipy.optimize.minimize_scalar(
         lambda c: scipy.special.huber(delta, SKEW - c).sum(), tol=1e-12
     )
-    settings = SLOWER | {"solver": "lbfgs", "tol": 1e-9}
+    settings = SLOWER | {"solver": "lbfgs", "learning_rate": "constant", "tol": 1e-9}
     ours = MLPRegressor(fastbp.Huber(delta), **settings).fit(NOTHING, SKEW)
     np.testing.assert_allclose(ours.predict(NOTHING), best.x, rtol=1e-6)
 
