@@ -40,14 +40,16 @@ class _Best:
         self.monitor = monitor
         self._min_delta = non_negative(min_delta, "min_delta")
         self._sign = -1.0 if monitor.endswith("loss") else 1.0
+        self.forget()
+
+    def forget(self) -> None:
         self._best = -float("inf")
 
-    def begin(self, history: History) -> None:
+    def check(self, history: History) -> None:
         if self.monitor not in history.columns:
             hint = "val_ figures need validation_data" if self.monitor.startswith("val_") else ""
             expected = f"one of {', '.join(map(repr, history.columns))}"
             raise ValueError(explain("monitor", expected, repr(self.monitor), hint))
-        self._best = -float("inf")
 
     def improved(self, history: History) -> bool:
         figure = self._sign * history[self.monitor][-1]
@@ -88,10 +90,8 @@ class EarlyStopping(Callback):
         self._parameters: Any = None
 
     def on_fit_begin(self, model: "Model", history: History, epochs: int) -> None:
-        """Forget the fit before."""
-        self._best.begin(history)
-        self._waited = 0
-        self._parameters = None
+        """Refuse a figure that the history has not."""
+        self._best.check(history)
 
     def on_epoch_end(self, model: "Model", history: History) -> bool:
         """Keep the best parameters; True when patience is at an end."""
@@ -104,10 +104,12 @@ class EarlyStopping(Callback):
         return self._waited >= self._patience
 
     def on_fit_end(self, model: "Model", history: History) -> None:
-        """Give the model its best parameters back."""
+        """Give the model its best parameters back, and forget the fit."""
         if self._parameters is not None:
             model.parameters = self._parameters
-            self._parameters = None
+        self._best.forget()
+        self._waited = 0
+        self._parameters = None
 
 
 class ModelCheckpoint(Callback):
@@ -134,14 +136,18 @@ class ModelCheckpoint(Callback):
         self._save_best_only = as_bool(save_best_only, "save_best_only")
 
     def on_fit_begin(self, model: "Model", history: History, epochs: int) -> None:
-        """Forget the fit before."""
+        """Refuse a figure that the history has not."""
         if self._save_best_only:
-            self._best.begin(history)
+            self._best.check(history)
 
     def on_epoch_end(self, model: "Model", history: History) -> None:
         """Save the model if it is time."""
         if not self._save_best_only or self._best.improved(history):
             model.save(self._path)
+
+    def on_fit_end(self, model: "Model", history: History) -> None:
+        """Forget the fit."""
+        self._best.forget()
 
 
 class ProgressBar(Callback):
@@ -182,3 +188,4 @@ class ProgressBar(Callback):
     def on_fit_end(self, model: "Model", history: History) -> None:
         """Close the bar."""
         self._bar.close()
+        self._bar = None  # it holds an open file, which cannot be copied
