@@ -1,5 +1,6 @@
 """Converted to ONNX, estimators predict in onnxruntime what they predict here."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -264,6 +265,11 @@ def test_without_skl2onnx(monkeypatch):
     monkeypatch.setitem(sys.modules, "skl2onnx", None)
     with pytest.raises(ImportError, match=r"needs skl2onnx: pip install 'fastbp\[onnx\]'"):
         fastbp.register_onnx_converters()
+
+
+def test_skl2onnx_is_imported_when_it_is_asked_for():
+    code = "import sys, fastbp; fastbp.MLPClassifier(); sys.exit('skl2onnx' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_name_is_public():
