@@ -23,6 +23,20 @@ from fastbp.estimators._network import CappedCrossEntropy
 from fastbp.losses import Loss
 
 
+def _balanced(y: Array, sample_weight: Float64 | None) -> Float64:
+    """Return for each sample the total weight over its class's, as if all classes had the same.
+
+    Of several outputs the product. A sample of weight 3 counts like three samples.
+    """
+    product = np.ones(len(y))
+    for column in y.reshape(len(y), -1).T:
+        index = np.unique(column, return_inverse=True)[1]
+        totals = np.bincount(index, sample_weight)
+        shares = (totals > 0).sum() * totals[index]
+        product *= np.divide(totals.sum(), shares, out=np.zeros(len(y)), where=shares > 0)
+    return product
+
+
 class MLPClassifier(ClassifierMixin, BaseMLP):
     r"""scikit-learn's multi-layer perceptron classifier: same parameters, same results, sooner.
 
@@ -39,7 +53,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         has settings of its own (those here stay at their defaults). ``learning_rate``: also a
         `Schedule`, for any stochastic solver. ``verbose="bar"`` shows a progress bar.
     class_weight : dict, "balanced" or None
-        What the weights of samples are multiplied by, as elsewhere in scikit-learn.
+        What the weights of samples are multiplied by, as elsewhere in scikit-learn; "balanced"
+        goes by the weight of each class.
     dropout : float or list of float
         Share of the hidden layers' outputs that training sets to zero; a list: of each layer.
     clip_norm : float or None
@@ -182,7 +197,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _weights(self, y: Array, sample_weight: Float64 | None) -> Float64 | None:
         if self.class_weight is None:
             return sample_weight
-        of_class: Float64 = compute_sample_weight(self.class_weight, self._true(y))
+        of_class: Float64
+        if self.class_weight == "balanced":
+            of_class = _balanced(y, sample_weight)
+        else:
+            of_class = compute_sample_weight(self.class_weight, self._true(y))
         weight = of_class if sample_weight is None else of_class * sample_weight
         return as_weights(weight, "class_weight times sample_weight", len(y), self._model.dtype)
 

@@ -286,4 +286,8 @@ class BaseMLP(CallbackSupportMixin, Predictor):
         """Return what these estimators can do."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        kept = [] if self.dtype is not None else ["float64"]
+        if kept and self.solver != "lbfgs":
+            kept.append("float32")
+        tags.transformer_tags.preserves_dtype = kept
         return tags

@@ -183,6 +183,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         y = self._encode(np.asarray(y))
         return float(r2_score(y, self.predict(X), sample_weight=sample_weight))
 
+    def __sklearn_tags__(self) -> Any:
+        """Return what this estimator can do."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = self.loss in ("poisson", Loss("poisson"))
+        return tags
+
     def predict(self, X: Any) -> Array:
         """Return the predicted values.
 
