@@ -256,7 +256,8 @@ def as_weights(weight: Any, name: str, n_rows: int, dtype: np.dtype[Any]) -> Flo
     if not 0 < total < np.inf:
         raise ValueError(explain(name, "weights with a positive, finite sum", f"sum {total:g}"))
     limits = np.finfo(dtype)
-    hint = "multiply all by a constant" + ", or use float64" * (dtype != np.float64)
+    hint = "multiply all by a constant, or make the least 0"
+    hint += ", or use float64" * (dtype != np.float64)
     # below the least normal number the engine computes with zero
     lost = (array > limits.max) | ((array < limits.tiny) & (array > 0))
     if lost.any():
