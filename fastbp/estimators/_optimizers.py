@@ -28,6 +28,10 @@ def refuse_idle_settings(estimator: Any) -> None:
         if isinstance(e.learning_rate, Schedule):
             expected = "no schedule with solver='lbfgs', which searches for its steps"
             raise ValueError(explain("learning_rate", expected, short(e.learning_rate), hint))
+    elif isinstance(e.learning_rate, Schedule):
+        where = "beside a schedule, which has rates of its own"
+        hint = f"give it to {type(e.learning_rate).__name__}(...)"
+        _refuse_set(e, ("learning_rate_init",), where, hint)
 
 
 def _refuse_set(estimator: Any, names: tuple[str, ...], where: str, hint: str) -> None:

@@ -186,6 +186,16 @@ def test_settings_beside_an_optimizer_are_refused(kind, name, value):
     assert [w.tobytes() for w in e.coefs_] == before
 
 
+def test_a_rate_beside_a_schedule_is_refused():
+    schedule = fastbp.Cosine(0.01, 5)
+    estimator = MLPRegressor(learning_rate=schedule, learning_rate_init=0.1)
+    expected = (
+        "^learning_rate_init: expected its default, 0.001, beside a schedule.*give it to Cosine"
+    )
+    with pytest.raises(ValueError, match=expected):
+        estimator.fit([[0.0], [1.0]], [0.0, 1.0])
+
+
 @pytest.mark.parametrize("solver", ["rmsprop", "adagrad"])
 def test_what_is_sgd_s_and_adam_s_alone(solver):
     """As in scikit-learn, where the names say whose they are."""
