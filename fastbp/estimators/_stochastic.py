@@ -31,9 +31,7 @@ class Shuffler:
         """Return the next order of n samples."""
         if len(self._order) != n:
             self._order = np.arange(n)
-        indices = np.arange(n)
-        self._rng.shuffle(indices)
-        self._order = self._order[indices]
+        self._rng.shuffle(self._order)
         return self._order
 
 
