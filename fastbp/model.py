@@ -3,8 +3,7 @@
 import copy
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from reprlib import repr as short
 from typing import Any, Self
@@ -113,7 +112,8 @@ class Model(FeedForward):
         self._rng = np.random.default_rng(None if seed is None else as_integer(seed, "seed", 0))
         self._state: OptimizerState | None = None
         self._recorder: Recorder | None = None  # during a fit that can be resumed
-        self._fitting = threading.Lock()
+        self._beginning = threading.Lock()
+        self._running = threading.Lock()  # of the last fit: held while that goes on
 
     def fit(
         self,
@@ -187,7 +187,9 @@ class Model(FeedForward):
         RuntimeError
             This model is being fitted already, or this machine has no bf16.
         """
-        with self._fitting_alone():
+        running = threading.Lock()
+        with running:
+            self._begin(running)
             samples = self._samples(X, y, sample_weight)
             validation = self._validation(validation_data)
             hooks = as_callbacks(callbacks, verbose)
@@ -243,14 +245,18 @@ class Model(FeedForward):
         finally:
             self._recorder = None
 
-    @contextmanager
-    def _fitting_alone(self) -> Iterator[None]:
-        if not self._fitting.acquire(blocking=False):
-            raise RuntimeError("fit: this model is being fitted already, by a callback or thread")
-        try:
-            yield
-        finally:
-            self._fitting.release()
+    def _begin(self, running: threading.Lock) -> None:
+        """Take note of a fit, which goes on while its lock is held.
+
+        A lock that is let go by its own ``with`` is so after Ctrl-C at any moment; a flag, or a
+        lock that is taken by ``acquire``, is not.
+        """
+        with self._beginning:
+            if self._running.locked():
+                raise RuntimeError(
+                    "fit: this model is being fitted already, by a callback or thread"
+                )
+            self._running = running
 
     def _products(self, precision: object) -> str:
         """Return the name of the engine's products of bf16, "" for those of the dtype."""
