@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not TOOLS.exists(), reason="needs the source tre
 
 @pytest.mark.parametrize(
     "command",
-    ["crash.py --n 12", "crash.py --n 2 --fresh", "signals.py"],
+    ["crash.py --n 12", "crash.py --n 2 --fresh", "signals.py", "determinism.py --n 30"],
 )
 def test_nothing_fails(command):
     """Each in a process of its own, as they fork and take signals."""
