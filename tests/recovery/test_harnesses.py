@@ -17,7 +17,15 @@ pytestmark = pytest.mark.skipif(not TOOLS.exists(), reason="needs the source tre
 
 @pytest.mark.parametrize(
     "command",
-    ["crash.py --n 12", "crash.py --n 2 --fresh", "signals.py", "determinism.py --n 30"],
+    [
+        "crash.py --n 12",
+        "crash.py --n 2 --fresh",
+        "signals.py",
+        "determinism.py --n 30",
+        "forks.py",
+        "soak.py",
+        "threads.py",
+    ],
 )
 def test_nothing_fails(command):
     """Each in a process of its own, as they fork and take signals."""
