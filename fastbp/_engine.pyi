@@ -7,7 +7,7 @@ network's ``itemsize``; flat vectors, ``y``, ``out`` and the like are C-contiguo
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -112,12 +112,6 @@ class Network:
     ) -> None:
         """Gradient of each sample's loss into ``out`` (n, n_parameters)."""
 
-class Clock(Protocol):
-    """Updates, and epochs with their fraction, until now."""
-
-    steps: int
-    epochs: float
-
 class Epoch:
     """One pass over the samples in minibatches, which can be interrupted at any row block."""
 
@@ -162,7 +156,7 @@ class Epoch:
         dropout_seed: int | None = None,
         batches_done: int = 0,
         loss: float = 0.0,
-        clock: Clock | None = None,
+        clock: Any = None,
     ) -> None:
         """Prepare an epoch.
 
@@ -176,7 +170,8 @@ class Epoch:
         ``bf16``: one of `bf16_isas`, whose products are taken (float32 only). ``dropout_seed``, of
         64 bits: outputs are dropped (not with bf16); which ones depends on it alone. An epoch that
         was interrupted goes on with its ``batches_done`` and ``loss``, and all else as it was.
-        ``clock`` is set whenever `run` returns or is interrupted; it has not counted the epoch yet.
+        ``steps`` and ``epochs`` of ``clock``, which do not count this epoch yet, are set by `run`,
+        also where it is interrupted.
         """
 
     def run(self, seconds: float) -> bool:
