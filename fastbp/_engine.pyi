@@ -167,6 +167,7 @@ class Epoch:
         dropout_seed: int | None = None,
         batches_done: int = 0,
         loss: float = 0.0,
+        clock: Any = None,
     ) -> None:
         """Prepare an epoch.
 
@@ -180,6 +181,8 @@ class Epoch:
         ``bf16``: one of `bf16_isas`, whose products are taken (float32 only). ``dropout_seed``, of
         64 bits: outputs are dropped (not with bf16); which ones depends on it alone. An epoch that
         was interrupted goes on with its ``batches_done`` and ``loss``, and all else as it was.
+        ``steps`` and ``epochs`` of ``clock``, which do not count this epoch yet, are set by `run`,
+        also where it is interrupted.
         """
 
     def run(self, seconds: float) -> bool:

@@ -54,8 +54,8 @@ cdef enum:
     PANELS_ONCE_MIN_ROWS = 256  # and for copies made for them alone
     BLOCK_OF_SPARSE = 1 << 10  # most rows of a sparse X between barriers
     BLOCK_OF_SLAB = 1 << 11  # most rows of a slab between barriers: Ctrl-C is seen there
+    BETWEEN_SIGNALS = 500000000  # floating-point operations of a pass between two looks at Ctrl-C
     UPDATE = 60  # floating-point operations in whose time a weight is updated
-    FLOP_UNINTERRUPTED = 4_000_000_000  # of a prediction between two looks at signals
 
 
 # What a barrier costs where no weights are exchanged at it, beside others, measured.
@@ -233,23 +233,30 @@ cdef class Network:
         self.each_row(GRADIENT_OF_ROWS, parameters, Samples(x, y, weight), writable(out))
 
     cdef int each_row(self, int what, parameters, Samples samples, Buffer out) except -1:
-        """Passes whose rows need nothing of each other: a range of rows for each thread."""
+        """Passes whose rows need nothing of each other: a range of rows for each thread.
+
+        Ctrl-C ends them. What a gradient of each row costs is mostly to write it.
+        """
         cdef bint sparse = samples.c.indptr != NULL
         cdef int64_t rows = self.block_for(samples.n, False, sparse)
         cdef int threads = self.team_for(2.0 * <double>rows, 1, rows)
+        cdef double flop_of_row = (
+            (16.0 if what == GRADIENT_OF_ROWS else 2.0) * <double>self.n_parameters)
+        cdef int64_t piece = max(rows, <int64_t>(BETWEEN_SIGNALS / flop_of_row))
         cdef Arena arena = self.take(rows, 0, False, sparse)
         cdef Buffer p = readable(parameters)
         cdef RowsTask task
-        cdef int64_t piece = max(rows, FLOP_UNINTERRUPTED // (2 * self.n_parameters))
         task.run = self.start(arena, p, samples, samples.n // threads >= PANELS_ONCE_MIN_ROWS)
         task.run.wt_in_panels = what == GRADIENT_OF_ROWS
-        task.what, task.end, task.out = what, 0, out.data()
+        task.what, task.out = what, out.data()
         copy_weights(&task.run, 0, 1)
-        while task.end < samples.n:
-            task.begin, task.end = task.end, min(task.end + piece, samples.n)
+        task.begin = 0
+        while task.begin < samples.n:
+            task.end = min(samples.n, task.begin + piece)
             with nogil:
                 on_team(rows_worker, &task, threads)
             PyErr_CheckSignals()
+            task.begin = task.end
         self.give_back(arena)
         return 0
 
@@ -271,13 +278,16 @@ cdef class Epoch:
     cdef Samples samples
     cdef int threads
     cdef tuple held
+    cdef object clock
+    cdef double epochs
 
     def __cinit__(self, Network network, parameters, gradient, m, v, x, y, weight, order,
                   int64_t batch_size, rates, scales, int64_t first_step, *, int optimizer,
                   bint nesterov=False, double weight_decay=0.0, double decoupled_decay=0.0,
                   double beta1=0.0, double beta2=0.0, double eps=0.0, double l2=0.0,
                   double clip_norm=0.0, bint eps_hat=False, batch_losses=None, squares=None,
-                  str bf16="", dropout_seed=None, int64_t batches_done=0, double loss=0.0):
+                  str bf16="", dropout_seed=None, int64_t batches_done=0, double loss=0.0,
+                  clock=None):
         cdef EpochState *e = &self.state
         cdef Buffer p = readable(parameters) if optimizer < 0 else writable(parameters)
         cdef Buffer g = writable(gradient), mb = writable(m), vb = writable(v)
@@ -292,6 +302,7 @@ cdef class Epoch:
         e.cursor, e.batches_done, e.loss = batches_done * batch_size, batches_done, loss
         e.p, e.g, e.m, e.v = p.data(), g.data(), mb.data(), vb.data()
         e.rates, e.scales = <const double *>r.data(), <const double *>s.data()
+        self.clock, self.epochs = clock, 0.0 if clock is None else clock.epochs
         e.l2, e.clip_norm, e.eps_hat = l2, clip_norm, eps_hat
         e.batch_losses, e.squares = <double *>bl.data(), <double *>sq.data()
         e.update.kind, e.update.nesterov = optimizer, nesterov
@@ -336,6 +347,9 @@ cdef class Epoch:
         e.run.bf16 = bf16
         return 0
 
+    cdef int64_t n_batches(self) noexcept:
+        return (self.state.n + self.state.batch_size - 1) // self.state.batch_size
+
     @property
     def batches_done(self):
         return self.state.batches_done
@@ -360,6 +374,10 @@ cdef class Epoch:
         e.waited = 0.0
         with nogil:
             on_team(epoch_worker, e, threads)
+        if self.clock is not None:
+            # Here and not in Python, where a signal could come between the minibatches and this.
+            self.clock.steps = e.first_step - 1 + e.batches_done
+            self.clock.epochs = self.epochs + <double>e.batches_done / <double>self.n_batches()
         if self.threads > 1:
             judge_team(self.network.n_parameters, e.batch_size, <double>(e.cursor - row),
                        fbp_seconds() - begun, e.waited, fbp_seconds())

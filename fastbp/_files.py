@@ -25,8 +25,8 @@ def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
     if target.exists() and not target.is_file():
         raise OSError(f"{os.fspath(path)} exists and is not a regular file; choose another name")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -34,7 +34,7 @@ def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
         _read_back(temporary, data)
         os.replace(temporary, target)
     except BaseException as error:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename is None:
             error.filename = os.fspath(path)  # a full disk does not say which file
         raise
@@ -54,8 +54,8 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
 class FileLock:
     """A lock on the name of a file, for one holder in all processes of a machine.
 
-    It ends with the process, also when that is killed. ``.<name>.lock`` beside the file stands
-    for it.
+    It ends with the process, also when that is killed, or with this object. ``.<name>.lock`` beside
+    the file stands for it.
 
     Raises
     ------
@@ -67,11 +67,11 @@ class FileLock:
         target = _target(path)
         self._lock = target.with_name(f".{target.name}.lock")
         while True:
-            self._descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._file = open(self._lock, "ab")  # noqa: SIM115 -- open as long as the lock is held
             try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                os.close(self._descriptor)
+                self._file.close()
                 if isinstance(error, BlockingIOError):
                     name = os.fspath(path)
                     message = "another fit, here or in another process, is saving to it"
@@ -79,19 +79,19 @@ class FileLock:
                 raise
             if self._is_current():
                 return
-            os.close(self._descriptor)
+            self._file.close()
 
     def _is_current(self) -> bool:
         """Whether its holder before has not removed the file since we opened it."""
         try:
-            return os.path.samestat(os.fstat(self._descriptor), os.stat(self._lock))
+            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._lock))
         except FileNotFoundError:
             return False
 
     def release(self) -> None:
         """Let others have it."""
         self._lock.unlink(missing_ok=True)
-        os.close(self._descriptor)
+        self._file.close()
 
 
 def _target(path: str | os.PathLike[str]) -> Path:

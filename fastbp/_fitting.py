@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from reprlib import repr as short
+from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -39,25 +40,34 @@ def as_callbacks(callbacks: Iterable[Callback], verbose: int) -> list[Callback]:
     return hooks
 
 
-# by identity, so that nothing of it is in an object: a copy of what is being fitted is free
-_BEING_FITTED: dict[int, object] = {}
+# By identity, so that nothing of it is in an object: a copy of what is being fitted is free. An
+# object is being fitted while its lock is held. A lock that is let go by its own ``with`` is so
+# after Ctrl-C at any moment; a flag, or a lock that is taken by ``acquire``, is not.
+_FITS: dict[int, Lock] = {}
+_BEGINNING = Lock()
 
 
 @contextmanager
 def fitting_alone(owner: object) -> Iterator[None]:
     """Let no other fit of the same object begin; RuntimeError if one has begun already."""
-    own = object()
-    if _BEING_FITTED.setdefault(id(owner), own) is not own:  # one step, whatever threads do
-        raise RuntimeError("fit: this model is being fitted already, by a callback or thread")
-    try:
-        yield
-    finally:
-        del _BEING_FITTED[id(owner)]
+    running = Lock()
+    with running:
+        with _BEGINNING:
+            if is_being_fitted(owner):
+                raise RuntimeError(
+                    "fit: this model is being fitted already, by a callback or thread"
+                )
+            _FITS[id(owner)] = running
+        try:
+            yield
+        finally:
+            _FITS.pop(id(owner), None)
 
 
 def is_being_fitted(owner: object) -> bool:
     """Whether a fit of the object has begun and not ended."""
-    return id(owner) in _BEING_FITTED
+    running = _FITS.get(id(owner))
+    return running is not None and running.locked()
 
 
 def fits_alone(method: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[T, P], R]:

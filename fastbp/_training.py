@@ -88,11 +88,6 @@ class OptimizerState:
         batch = np.arange(n_batches, dtype=np.float64)
         return self.optimizer.rates(self.steps + batch, self.epochs + batch / n_batches)
 
-    def advance(self, n_done: int, n_batches: int) -> None:
-        """Move the clock on by the finished minibatches of an epoch."""
-        self.steps += n_done
-        self.epochs += n_done / n_batches
-
 
 class Objective(Protocol):
     """What an epoch's loss is, if not the mean over the samples."""
@@ -192,11 +187,8 @@ class Trainer:
         epoch = self._prepare(batches, losses, squares, self.position(number))
         if self.tracks:
             self._begun = (number, epoch)
-        try:
-            while not epoch.run(_SLICE):
-                on_progress(epoch.batches_done / len(batches))
-        finally:
-            self.state.advance(epoch.batches_done, len(batches))
+        while not epoch.run(_SLICE):
+            on_progress(epoch.batches_done / len(batches))
         if epoch.status != "ok":
             batch = epoch.batches_done + (epoch.status == "loss")  # then its update was not made
             raise _diverged(f"the {epoch.status}", f"epoch {number}, minibatch {batch}")
@@ -248,5 +240,6 @@ class Trainer:
             dropout_seed=None if self.draw_seed is None else self.draw_seed(),
             batches_done=start.batches,
             loss=start.loss,
+            clock=state,
             **state.optimizer.engine_settings(),
         )

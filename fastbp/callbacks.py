@@ -201,6 +201,7 @@ class ModelCheckpoint(Callback):
         """Lock the file, and clear away what a killed process has left of it."""
         if self._save_best_only:
             self._best.begin(history)
+        self._unlock()  # Ctrl-C may have kept the end of another fit from it
         self._lock = FileLock(self._path)
         remove_leftovers(self._path)
         self._saved_at = perf_counter()
@@ -221,9 +222,13 @@ class ModelCheckpoint(Callback):
             if not self._save_best_only and model._progress() not in (None, self._saved):
                 self._save(model)
         finally:
-            if self._lock is not None:
-                self._lock.release()
+            self._unlock()
             self._forget()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def _is_time(self) -> bool:
         return self._every is None or perf_counter() - self._saved_at >= self._every

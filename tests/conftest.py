@@ -1,6 +1,6 @@
 """Options, markers and the fixtures that run a numeric test on every kernel table.
 
-The modules beside this file (tolerances, nets) are importable from all tests.
+The modules beside this file (tolerances, nets) and tools/ are importable from all tests.
 """
 
 import os
@@ -13,6 +13,7 @@ import pytest
 from fastbp import _engine
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).parents[1] / "tools"))
 # Tests that start Python in a checkout mean the installed package, not the folder beside them.
 os.environ["PYTHONSAFEPATH"] = "1"
 

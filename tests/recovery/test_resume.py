@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from harness import everything
 
 import fastbp
 from fastbp import _training
@@ -53,15 +54,6 @@ def trained(make, stops, keeping=None, **options):
     X, y = settings.pop("data", (globals()["X"], LABELS))
     model.fit(X, y, callbacks=callbacks, **settings)
     return model
-
-
-def everything(model):
-    """Return all that the bits of later fits depend on, and the history."""
-    state, history = model._state, model.history.to_dict()
-    history.pop("seconds")
-    moments = [m if m is None else m.tobytes() for m in (state.m, state.v)]
-    clock = (state.steps, state.epochs)
-    return model.parameters.tobytes(), moments, clock, history, model._rng.bit_generator.state
 
 
 def check_every_cut(path, make, stops, **options):
