@@ -206,6 +206,8 @@ def _read_npz(path: Path, name: str) -> Table:
         raise DataError(f"{name}: cannot be read: {error.strerror or error}") from error
     # A damaged archive makes zipfile and NumPy raise nearly anything, MemoryError included.
     except Exception as error:
+        if isinstance(error.__context__, OSError):  # zipfile takes it for a damaged archive
+            raise DataError(f"{name}: cannot be read: {error.__context__.strerror}") from error
         raise DataError(f"{name}: not an NPZ file of plain arrays: {error}") from error
     if "X" not in found:
         raise DataError(f"{name}: there is no array 'X' (and 'y', its targets)")

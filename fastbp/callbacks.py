@@ -196,7 +196,11 @@ class ModelCheckpoint(Callback):
         if self._save_best_only:
             self._best.begin(history)
         self._lock = FileLock(self._path)
-        remove_leftovers(self._path)
+        try:
+            remove_leftovers(self._path)
+        except BaseException:
+            self._unlock()  # a callback that has not begun is not ended
+            raise
         self._saved_at, self._saved = perf_counter(), None
 
     def on_progress(self, model: "Model", history: History, epoch: float) -> None:
@@ -215,9 +219,12 @@ class ModelCheckpoint(Callback):
             if not self._save_best_only and model._progress() not in (None, self._saved):
                 self._save(model)
         finally:
-            if self._lock is not None:
-                self._lock.release()
-                self._lock = None
+            self._unlock()
+
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
 
     def _is_time(self) -> bool:
         return self._every is None or perf_counter() - self._saved_at >= self._every
