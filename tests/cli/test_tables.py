@@ -232,6 +232,39 @@ def test_parquet(tmp_path):
         columns["list"].categories()
 
 
+def test_a_parquet_file_with_a_forged_number_of_rows(tmp_path):
+    """Memory is taken for the rows that are there."""
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": range(200)}), path, compression="none", use_dictionary=False)
+    rows, forged = thrift_integer(200), thrift_integer(1 << 41)
+    data = path.read_bytes()
+    length = int.from_bytes(data[-8:-4], "little")
+    footer = data[-8 - length : -8].replace(rows, forged)
+    assert footer.count(forged) >= 2
+    path.write_bytes(data[: -8 - length] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(DataError, match=r"t.parquet: (not a Parquet file|cannot be read): "):
+        read_table(str(path))
+    assert pa.default_memory_pool().max_memory() < before + (1 << 26)
+
+
+def thrift_integer(n):
+    """An i64 as Parquet's footer spells it: zigzag, seven bits a byte, the lowest first."""
+    n, digits = 2 * n, []
+    while n:
+        digits.append(n & 0x7F)
+        n >>= 7
+    return bytes([d | 0x80 for d in digits[:-1]] + digits[-1:])
+
+
+@pytest.mark.parametrize("kind", [pa.duration("s"), pa.timestamp("s")])
+def test_cells_without_a_value_in_python(tmp_path, kind):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"t": pa.array([1 << 53], pa.int64()).cast(kind)}), path)
+    with pytest.raises(DataError, match=r"column 't': cells of type .* cannot be used"):
+        read_table(str(path)).columns["t"].numbers()
+
+
 def test_damaged_parquet(tmp_path):
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"a": list(range(1000))}), path)
