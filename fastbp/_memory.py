@@ -13,5 +13,5 @@ def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
     """Return a vector of zeros that starts at a cache line."""
     spare = _ALIGNMENT // dtype.itemsize
     buffer = np.zeros(size + spare, dtype)
-    start = -buffer.__array_interface__["data"][0] % _ALIGNMENT // dtype.itemsize
+    start = -buffer.ctypes.data % _ALIGNMENT // dtype.itemsize
     return buffer[start : start + size]
