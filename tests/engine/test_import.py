@@ -171,7 +171,7 @@ CHANGES = {
     "denormals": "libc, mode = ctypes.CDLL(None), (ctypes.c_uint32 * 8)()\n"
     "libc.fegetenv(mode)\nmode[7] |= 0x8040\nlibc.fesetenv(mode)",
     "rounding": "libc = ctypes.CDLL(None)\nlibc.fesetround(0x800)",
-    "locale": "locale.setlocale(locale.LC_CTYPE, 'C')\nlocale.setlocale(locale.LC_TIME, 'C')",
+    "locale": "locale.setlocale(locale.LC_ALL, 'C.UTF-8')",
     "umask": "os.umask(0o12)",
     "path": "sys.path.append('x')",
     "environment": "os.environ['ONE'] = '1.0'",
