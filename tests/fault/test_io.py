@@ -187,3 +187,15 @@ def test_command(tmp_path, monkeypatch, capsys, command, kind, for_ever):
                 assert (tmp_path / name).read_bytes() == data
         assert set(os.listdir(tmp_path)) - set(old) - {".run.lock"} == set()
     assert n > 0 or (command == "predict" and kind in ("flock", "unlink"))
+
+
+def test_the_first_failure_is_told(tmp_path, monkeypatch):
+    """Not that of clearing up after it."""
+    path = tmp_path / "net"
+    full, kept = Faults(tmp_path, "fsync", 1, True), Faults(tmp_path, "unlink", 1, True)
+    with monkeypatch.context() as patch:
+        full.install(patch)
+        patch.setattr(os, "unlink", kept._os_unlink)
+        with pytest.raises(OSError, match=os.strerror(CODES["fsync"])):
+            new_model().save(path)
+    assert kept.fired
