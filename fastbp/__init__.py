@@ -62,7 +62,7 @@ from fastbp.schedules import (
 
 __version__ = "0.1.0"
 
-_ESTIMATORS = ("MLPClassifier", "MLPRegressor", "from_sklearn")
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor", "from_sklearn", "register_onnx_converters")
 
 
 def __getattr__(name: str) -> Any:

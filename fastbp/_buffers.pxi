@@ -100,7 +100,8 @@ def first_nonfinite(x):
     cdef Samples samples = Samples(x)
     cdef CheckTask check
     cdef int64_t row = 0, column = 0
-    cdef int threads = get_num_threads() if samples.n * samples.n_in >= CHECK_PARALLEL else 1
+    cdef bint large = samples.n * samples.n_in >= CHECK_PARALLEL
+    cdef int threads = affordable(get_num_threads() if large else 1)
     check.samples, check.n, check.n_in, check.nonfinite = samples.c, samples.n, samples.n_in, 0
     with nogil:
         on_team(check_worker, &check, threads)

@@ -187,8 +187,9 @@ cdef extern from "fastbp/fastbp.h" nogil:
     ctypedef struct fbp_barrier:
         unsigned arrived
         unsigned generation
+        unsigned sleepers
 
-    void fbp_barrier_wait(fbp_barrier *barrier, int team)
+    double fbp_barrier_wait(fbp_barrier *barrier, int team)
     void fbp_raise_flag(int *flag)
 
     int fbp_survive_fork()
@@ -196,3 +197,4 @@ cdef extern from "fastbp/fastbp.h" nogil:
     int fbp_openmp_version()
     int fbp_openmp_threads()
     int fbp_team_size()
+    int fbp_possible_threads(int n)

@@ -60,6 +60,17 @@ class CSR:
 
     def __len__(self) -> int: ...
 
+def useful_team(threads: int, now: float) -> int:
+    """How many of these threads to use at this time (in seconds), as other processes let us."""
+
+def judge_team(
+    n_parameters: int, batch: int, rows: float, seconds: float, waited: float, now: float
+) -> None:
+    """Take note that as many threads as were useful took so many seconds for so many rows.
+
+    ``waited``: of these, what the first thread of a team has spent at barriers.
+    """
+
 def first_nonfinite(x: Array) -> tuple[int, int] | None:
     """Row and column of the first NaN or infinity of a 2-d ``x``."""
 

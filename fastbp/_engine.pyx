@@ -7,6 +7,7 @@ How threads share a batch, with the same bits at any number of them, is in _epoc
 """
 
 import os
+import warnings
 from dataclasses import dataclass
 
 from cpython.buffer cimport (
@@ -15,7 +16,7 @@ from cpython.buffer cimport (
 )
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport parallel, threadid
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -40,6 +41,7 @@ X_DTYPES = tuple([fbp_dtype_name(code).decode() for code in range(FBP_N_DTYPES)]
 
 
 include "_settings.pxi"
+include "_teams.pxi"
 include "_buffers.pxi"
 
 
@@ -53,6 +55,7 @@ cdef enum:
     BLOCK_OF_SPARSE = 1 << 10  # most rows of a sparse X between barriers
     BLOCK_OF_SLAB = 1 << 11  # most rows of a slab between barriers: Ctrl-C is seen there
     UPDATE = 60  # floating-point operations in whose time a weight is updated
+    FLOP_UNINTERRUPTED = 4_000_000_000  # of a prediction between two looks at signals
 
 
 # What a barrier costs where no weights are exchanged at it, beside others, measured.
@@ -172,15 +175,15 @@ cdef class Network:
                 largest = l
         return fbp_plan_parts(&self.layers[largest], n) > 1
 
-    cdef int team_for(self, double flop_per_weight, double barriers) noexcept:
-        """Threads that pay for so much work with so many barriers in it."""
+    cdef int team_for(self, double flop_per_weight, double barriers, int64_t shares) except -1:
+        """Threads that pay for so much work, in so many shares and with so many barriers in it."""
         cdef int most = self.max_threads if self.max_threads > 0 else get_num_threads()
         cdef double worth = <double>most
         if _thread_grain > 0:
             # float64 takes twice the time of float32
             worth = (flop_per_weight * <double>self.n_parameters
                      * <double>(self.itemsize // sizeof(float)) / (_thread_grain * barriers))
-        return <int>max(1.0, min(worth, <double>most))
+        return affordable(<int>max(1.0, min(worth, <double>min(<int64_t>most, shares))))
 
     cdef Arena take(self, int64_t block, int n_slabs, bint bf16, bint sparse):
         """An arena from the pool that is large enough, or a new one."""
@@ -233,16 +236,20 @@ cdef class Network:
         """Passes whose rows need nothing of each other: a range of rows for each thread."""
         cdef bint sparse = samples.c.indptr != NULL
         cdef int64_t rows = self.block_for(samples.n, False, sparse)
-        cdef int threads = <int>min(<int64_t>self.team_for(2.0 * <double>rows, 1), rows)
+        cdef int threads = self.team_for(2.0 * <double>rows, 1, rows)
         cdef Arena arena = self.take(rows, 0, False, sparse)
         cdef Buffer p = readable(parameters)
         cdef RowsTask task
+        cdef int64_t piece = max(rows, FLOP_UNINTERRUPTED // (2 * self.n_parameters))
         task.run = self.start(arena, p, samples, samples.n // threads >= PANELS_ONCE_MIN_ROWS)
         task.run.wt_in_panels = what == GRADIENT_OF_ROWS
-        task.what, task.n, task.out = what, samples.n, out.data()
+        task.what, task.end, task.out = what, 0, out.data()
         copy_weights(&task.run, 0, 1)
-        with nogil:
-            on_team(rows_worker, &task, threads)
+        while task.end < samples.n:
+            task.begin, task.end = task.end, min(task.end + piece, samples.n)
+            with nogil:
+                on_team(rows_worker, &task, threads)
+            PyErr_CheckSignals()
         self.give_back(arena)
         return 0
 
@@ -317,9 +324,8 @@ cdef class Epoch:
                 barriers *= IN_PARTS
         # three products of a multiplication and an addition for every weight and row
         self.threads = network.team_for(
-            6.0 * <double>e.block + (UPDATE if e.update.kind >= 0 else 0), barriers)
-        if slabs > 1:
-            self.threads = min(self.threads, slabs)
+            6.0 * <double>e.block + (UPDATE if e.update.kind >= 0 else 0), barriers,
+            slabs if slabs > 1 else INT32_MAX)
         self.arena = network.take(self.threads * <int64_t>FBP_SUM_ROWS if slabs > 1 else e.block,
                                   e.n_slabs, half, sparse)
         rows_of_thread = batch if e.few_samples else batch // self.threads
@@ -345,11 +351,18 @@ cdef class Epoch:
 
     def run(self, double seconds):
         cdef EpochState *e = &self.state
+        cdef double begun = fbp_seconds()
+        cdef int threads = useful_team(self.threads, begun)
+        cdef int64_t row = e.cursor
         e.stop = 0
-        e.deadline = fbp_seconds() + seconds
+        e.deadline = begun + seconds
         e.barrier.arrived = 0
+        e.waited = 0.0
         with nogil:
-            on_team(epoch_worker, e, self.threads)
+            on_team(epoch_worker, e, threads)
+        if self.threads > 1:
+            judge_team(self.network.n_parameters, e.batch_size, <double>(e.cursor - row),
+                       fbp_seconds() - begun, e.waited, fbp_seconds())
         PyErr_CheckSignals()
         done = e.cursor >= e.n or e.bad_loss or e.bad_parameters
         if done and self.arena is not None:

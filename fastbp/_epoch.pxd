@@ -71,11 +71,11 @@ cdef inline void few_samples_layer(EpochState *e, int l, int64_t n, int tid,
     cdef int parts = fbp_plan_parts(&t.layers[l], n), next_parts
     if parts == 1:
         forward_columns(t, l, n, column_share(t, l, tid, team), column_share(t, l, tid + 1, team))
-        fbp_barrier_wait(&e.barrier, team)
+        meet(e, tid, team)
         return
     forward_parts(t, l, n, parts, <int>share(parts, 1, tid, team),
                   <int>share(parts, 1, tid + 1, team))
-    fbp_barrier_wait(&e.barrier, team)
+    meet(e, tid, team)
     if l == t.plan.n_layers - 1:
         if tid == 0:
             add_parts(t, l, n, parts, 0, t.layers[l].n_out)
@@ -84,7 +84,7 @@ cdef inline void few_samples_layer(EpochState *e, int l, int64_t n, int tid,
               own_rows(e, l + 1, n, tid + 1, team))
     next_parts = fbp_plan_parts(&t.layers[l + 1], n)
     if next_parts == 1 or team > next_parts:
-        fbp_barrier_wait(&e.barrier, team)
+        meet(e, tid, team)
 
 
 cdef inline int few_samples_forward(EpochState *e, int64_t row0, int64_t n, int tid,
@@ -95,7 +95,7 @@ cdef inline int few_samples_forward(EpochState *e, int64_t row0, int64_t n, int 
     cdef int l, last = t.plan.n_layers - 1, finite = 1
     if tid == 0:
         input_rows(t, row0, 0, n)
-    fbp_barrier_wait(&e.barrier, team)
+    meet(e, tid, team)
     for l in range(last + 1):
         few_samples_layer(e, l, n, tid, team)
     if tid == 0:
@@ -192,7 +192,7 @@ cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
         square_weights(e, tid, team)
     if not passes(e, row0, n, first, tid, team) and e.update.kind >= 0:
         fbp_raise_flag(&e.bad_loss)
-    fbp_barrier_wait(&e.barrier, team)
+    meet(e, tid, team)
     if e.bad_loss:
         return False
     if tid == 0:
@@ -201,7 +201,7 @@ cdef inline bint epoch_block(EpochState *e, int tid, int team) noexcept nogil:
         gradient_and_update(e, batch, row0, n, first or e.n_slabs > 0, last, tid, team)
     if tid == 0:
         finish_block(e, row0 + n, last)
-    fbp_barrier_wait(&e.barrier, team)
+    meet(e, tid, team)
     return True
 
 
@@ -210,7 +210,7 @@ cdef inline void epoch_worker(void *task, int tid, int team) noexcept nogil:
     if e.run.bf16 != NULL:
         e.run.bf16.begin()
     copy_weights(&e.run, tid, team)
-    fbp_barrier_wait(&e.barrier, team)
+    meet(e, tid, team)
     while e.cursor < e.n and not (e.stop or e.bad_parameters) and epoch_block(e, tid, team):
         pass
     if e.run.bf16 != NULL:

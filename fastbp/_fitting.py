@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from reprlib import repr as short
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,10 @@ from fastbp.history import History
 
 if TYPE_CHECKING:
     from fastbp.model import Model
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
 
 
 def as_callbacks(callbacks: Iterable[Callback], verbose: int) -> list[Callback]:
@@ -33,6 +37,38 @@ def as_callbacks(callbacks: Iterable[Callback], verbose: int) -> list[Callback]:
     if as_integer(int(verbose) if isinstance(verbose, bool) else verbose, "verbose", 0, 1):
         hooks.append(ProgressBar())
     return hooks
+
+
+# by identity, so that nothing of it is in an object: a copy of what is being fitted is free
+_BEING_FITTED: dict[int, object] = {}
+
+
+@contextmanager
+def fitting_alone(owner: object) -> Iterator[None]:
+    """Let no other fit of the same object begin; RuntimeError if one has begun already."""
+    own = object()
+    if _BEING_FITTED.setdefault(id(owner), own) is not own:  # one step, whatever threads do
+        raise RuntimeError("fit: this model is being fitted already, by a callback or thread")
+    try:
+        yield
+    finally:
+        del _BEING_FITTED[id(owner)]
+
+
+def is_being_fitted(owner: object) -> bool:
+    """Whether a fit of the object has begun and not ended."""
+    return id(owner) in _BEING_FITTED
+
+
+def fits_alone(method: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[T, P], R]:
+    """Run all of a method under `fitting_alone`."""
+
+    @wraps(method)
+    def alone(self: T, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with fitting_alone(self):
+            return method(self, *args, **kwargs)
+
+    return alone
 
 
 @contextmanager

@@ -131,7 +131,7 @@ class FeedForward:
         y : array-like of shape (n,) or (n, n_out)
             Integer class labels (softmax cross-entropy), or targets; 1-d where there is one output.
         sample_weight : array-like of shape (n,), optional
-            What each sample's loss is multiplied by.
+            What each sample's loss is multiplied by; the model's dtype must be able to hold it.
         reduction : {"sum", "mean", "none"}
             Sum over the samples, that divided by the sum of the weights, or each sample's loss.
 
@@ -227,7 +227,7 @@ class FeedForward:
         x = self._inputs(X, f"{source}X")
         shape = (len(x), self.layers[-1].n_out)
         targets = self.loss_function.as_targets(y, f"{source}y", shape, self.dtype)
-        weight = as_weights(sample_weight, "sample_weight", len(x))
+        weight = as_weights(sample_weight, "sample_weight", len(x), self.dtype)
         return Samples(
             self._apart(x), self._apart(targets), None if weight is None else self._apart(weight)
         )

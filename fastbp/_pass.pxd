@@ -283,7 +283,7 @@ cdef enum RowResult:
 cdef struct RowsTask:
     Pass run
     int what  # RowResult
-    int64_t n
+    int64_t begin, end  # rows
     char *out
 
 
@@ -291,10 +291,11 @@ cdef inline void rows_worker(void *task, int tid, int team) noexcept nogil:
     cdef const RowsTask *rows_task = <const RowsTask *>task
     cdef const Pass *t = &rows_task.run
     cdef int what = rows_task.what
-    cdef int64_t n = rows_task.n
+    cdef int64_t n = rows_task.end - rows_task.begin
     cdef int64_t at = share(t.plan.block, 1, tid, team)
     cdef int64_t size = share(t.plan.block, 1, tid + 1, team) - at
-    cdef int64_t row = share(n, 1, tid, team), end = share(n, 1, tid + 1, team), rows
+    cdef int64_t row = rows_task.begin + share(n, 1, tid, team)
+    cdef int64_t end = rows_task.begin + share(n, 1, tid + 1, team), rows
     while row < end:
         rows = min(size, end - row)
         forward(t, row, at, rows, what == GRADIENT_OF_ROWS)

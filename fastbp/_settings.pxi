@@ -82,6 +82,29 @@ def set_num_threads(int n):
     _num_threads = n
 
 
+cdef int _tried_threads = 1  # size of the last team: so many the system has let us have
+
+
+cdef int affordable(int threads) except -1:
+    """So many threads, or those that the system lets this process have, with a warning.
+
+    OpenMP ends the process when it cannot start as many as it is asked for.
+    """
+    global _tried_threads
+    cdef int possible = threads
+    if threads > _tried_threads:
+        possible = fbp_possible_threads(threads)
+    if possible < threads:
+        warnings.warn(
+            f"this process can have {possible} of {threads} threads, which the system limits "
+            "(ulimit -u, ulimit -v, or a container's number of processes); lower set_num_threads",
+            RuntimeWarning,
+        )
+    if threads > 1:
+        _tried_threads = possible
+    return possible
+
+
 def get_thread_grain():
     return _thread_grain
 

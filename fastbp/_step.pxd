@@ -41,6 +41,14 @@ cdef struct EpochState:
     double loss, batch_loss, deadline
     int bad_loss, bad_parameters, stop
     fbp_barrier barrier
+    double waited  # seconds that thread 0 has spent at barriers
+
+
+cdef inline void meet(EpochState *e, int tid, int team) noexcept nogil:
+    """Wait for all threads of the team."""
+    cdef double waited = fbp_barrier_wait(&e.barrier, team)
+    if tid == 0:
+        e.waited += waited
 
 
 cdef inline char *gradient_at(EpochState *e, int64_t parameter) noexcept nogil:
@@ -247,13 +255,13 @@ cdef inline double clipping(EpochState *e, int64_t batch, int tid, int team) noe
     cdef double *norms = <double *>(e.run.arena + e.run.plan.norms)
     cdef int64_t n = e.run.plan.n_norms, i, begin
     cdef double norm
-    fbp_barrier_wait(&e.barrier, team)
+    meet(e, tid, team)
     for i in range(share(n, 1, tid, team), share(n, 1, tid + 1, team)):
         begin = i * FBP_NORM_CHUNK
         norms[i] = e.run.kernels.sum_of_squares(
             e.g + <size_t>begin * e.run.plan.itemsize,
             min(<int64_t>FBP_NORM_CHUNK, e.run.plan.n_parameters - begin))
-    fbp_barrier_wait(&e.barrier, team)
+    meet(e, tid, team)
     norm = sqrt(fbp_sum(norms, n)) * e.scales[batch]
     return e.clip_norm / norm if norm > e.clip_norm else 1.0
 
@@ -283,7 +291,7 @@ cdef inline void gradient_and_update(EpochState *e, int64_t batch, int64_t row0,
     for l in range(e.run.plan.n_layers - 1, -1, -1):
         layer_step(e, l, batch, row0, n, first, &u if updates and not clips else NULL, tid, team)
         if e.few_samples and l > 0:
-            fbp_barrier_wait(&e.barrier, team)
+            meet(e, tid, team)
     if clips:
         clipped_update(e, batch, tid, team)
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastbp import _engine
 from fastbp._memory import aligned_zeros
-from fastbp._validation import Array, Float64, as_integer, explain
+from fastbp._validation import Array, Float64, as_integer, explain, non_negative
 from fastbp.errors import DivergenceError
 from fastbp.optimizers import Optimizer
 
@@ -58,7 +58,14 @@ class OptimizerState:
 
         Moments that are only not writeable, as those of a memory map, are copied.
         """
-        as_integer(self.steps, "steps of the optimizer", 0, 1 << 62)
+        if not isinstance(self.optimizer, Optimizer):
+            raise ValueError(explain("optimizer", "an Optimizer", short(self.optimizer)))
+        try:
+            self.optimizer.__post_init__()  # a pickle brings its fields past these checks
+            as_integer(self.steps, "steps of the optimizer", 0, 1 << 62)
+            non_negative(self.epochs, "epochs of the optimizer")
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"damaged state of the optimizer: {error}") from error
         for name, needed in (("m", self.optimizer.needs_m), ("v", self.optimizer.needs_v)):
             moment = getattr(self, name)
             if not needed and moment is None:
@@ -122,6 +129,16 @@ class Batches:
         return len(self.starts)
 
 
+def _diverged(what: str, when: str) -> DivergenceError:
+    where = f"{what} stopped being finite in {when}"
+    error = DivergenceError(
+        f"{where}; the model keeps its last finite parameters; scale X and y, lower learning_rate "
+        f"or set clip_norm"
+    )
+    error.where = where
+    return error
+
+
 @dataclass(frozen=True)
 class Position:
     """How far an epoch has come: its number, its finished minibatches and their summed loss."""
@@ -182,14 +199,14 @@ class Trainer:
             self.state.advance(epoch.batches_done, len(batches))
         if epoch.status != "ok":
             batch = epoch.batches_done + (epoch.status == "loss")  # then its update was not made
-            raise DivergenceError(
-                f"the {epoch.status} stopped being finite in epoch {number}, minibatch {batch}; "
-                f"the model keeps its last finite parameters; scale X and y, lower learning_rate "
-                f"or set clip_norm"
-            )
+            raise _diverged(f"the {epoch.status}", f"epoch {number}, minibatch {batch}")
         if self.objective is None or losses is None or squares is None:
-            return epoch.loss / self.samples.total_weight()
-        return self.objective(losses, squares, batches)
+            loss = epoch.loss / self.samples.total_weight()
+        else:
+            loss = self.objective(losses, squares, batches)
+        if not np.isfinite(loss):  # each minibatch's was, but not the sum or a penalty
+            raise _diverged("the mean loss", f"epoch {number}")
+        return loss
 
     @cached_property
     def _batches_in_order(self) -> Batches:

@@ -239,8 +239,12 @@ def as_labels(y: Any, name: str, n_rows: int, n_classes: int) -> npt.NDArray[np.
     return np.array(array, np.int32, order="C")  # a copy: the core trusts labels as they are now
 
 
-def as_weights(weight: Any, name: str, n_rows: int) -> Float64 | None:
-    """Return float64 weights >= 0 of shape ``(n_rows,)``, not all zero; None stays None."""
+def as_weights(weight: Any, name: str, n_rows: int, dtype: np.dtype[Any]) -> Float64 | None:
+    """Return float64 weights >= 0 of shape ``(n_rows,)``, not all zero; None stays None.
+
+    None of them becomes zero or infinite in ``dtype``, in which gradients are multiplied by them;
+    nor does the factor 1 / sum.
+    """
     if weight is None:
         return None
     array = as_numeric(weight, name)
@@ -251,6 +255,16 @@ def as_weights(weight: Any, name: str, n_rows: int) -> Float64 | None:
     total = _engine.sum_float64(array)
     if not 0 < total < np.inf:
         raise ValueError(explain(name, "weights with a positive, finite sum", f"sum {total:g}"))
+    limits = np.finfo(dtype)
+    hint = "multiply all by a constant, or make the least 0"
+    hint += ", or use float64" * (dtype != np.float64)
+    # below the least normal number the engine computes with zero
+    lost = (array > limits.max) | ((array < limits.tiny) & (array > 0))
+    if lost.any():
+        expected = f"weights that {dtype} can hold: 0, or {limits.tiny:.3g} to {limits.max:.3g}"
+        raise ValueError(explain(name, expected, _first(array, lost), hint))
+    if total > (most := 1 / float(limits.tiny)):
+        raise ValueError(explain(name, f"a sum of at most {most:.3g}", f"{total:g}", hint))
     return array
 
 
@@ -283,15 +297,24 @@ def as_output(
 
 def _refuse_nonfinite(array: Array, name: str, dtype: np.dtype[Any], hint: str = "") -> None:
     """Refuse NaN, infinities and what would become one in ``dtype``; ``array`` is 2-d."""
-    place = _engine.first_nonfinite(array)
-    if place is not None:
-        row, column = place
-        given = f"{array[row, column]} in row {row}, column {column}"
-        raise ValueError(explain(name, "finite values", given, hint))
-    if array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
-        largest = float(np.finfo(dtype).max)
-        expected = f"values that {dtype} can hold (scale them)"
-        _refuse_outside(array, name, -largest, largest, expected)
+    place = first_nonfinite(array, dtype)
+    if place is None:
+        return
+    given = f"{array[place]} in row {place[0]}, column {place[1]}"
+    if np.isfinite(array[place]):
+        raise ValueError(explain(name, f"values that {dtype} can hold (scale them)", given))
+    raise ValueError(explain(name, "finite values", given, hint))
+
+
+def first_nonfinite(array: Array, dtype: np.dtype[Any]) -> tuple[int, int] | None:
+    """Return the place of the first value of a 2-d array that is not finite in ``dtype``."""
+    if array.dtype.kind != "f" or array.dtype.itemsize <= dtype.itemsize or not array.size:
+        return _engine.first_nonfinite(array)
+    largest = np.finfo(dtype).max
+    if array.min() >= -largest and array.max() <= largest:  # which NaN is not
+        return None
+    row, column = np.unravel_index(int((~(abs(array) <= largest)).argmax()), array.shape)
+    return int(row), int(column)
 
 
 def _refuse_outside(array: Array, name: str, low: float, high: float, expected: str) -> None:

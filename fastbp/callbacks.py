@@ -61,6 +61,9 @@ class _Best:
         self.monitor = monitor
         self._min_delta = non_negative(min_delta, "min_delta")
         self._sign = -1.0 if monitor.endswith("loss") else 1.0
+        self.forget()
+
+    def forget(self) -> None:
         self._best = -float("inf")
 
     def begin(self, history: History) -> None:
@@ -68,8 +71,7 @@ class _Best:
             hint = "val_ figures need validation_data" if self.monitor.startswith("val_") else ""
             expected = f"one of {', '.join(map(repr, history.columns))}"
             raise ValueError(explain("monitor", expected, repr(self.monitor), hint))
-        self._best = -float("inf")
-        for figure in history[self.monitor]:
+        for figure in history[self.monitor]:  # of before, if the fit is resumed
             self._take(self._sign * figure)
 
     def improved(self, history: History) -> bool:
@@ -113,10 +115,8 @@ class EarlyStopping(Callback):
         self._parameters: Any = None
 
     def on_fit_begin(self, model: "Model", history: History, epochs: int) -> None:
-        """Forget the fit before."""
+        """Refuse a figure that the history has not."""
         self._best.begin(history)
-        self._waited = 0
-        self._parameters = None
 
     def on_epoch_end(self, model: "Model", history: History) -> bool:
         """Keep the best parameters; True when patience is at an end."""
@@ -142,10 +142,12 @@ class EarlyStopping(Callback):
         self._parameters = parameters
 
     def on_fit_end(self, model: "Model", history: History) -> None:
-        """Give the model its best parameters back."""
+        """Give the model its best parameters back, and forget the fit."""
         if self._parameters is not None:
             model.parameters = self._parameters
-            self._parameters = None
+        self._best.forget()
+        self._waited = 0
+        self._parameters = None
 
 
 class ModelCheckpoint(Callback):
@@ -187,6 +189,10 @@ class ModelCheckpoint(Callback):
         if on_error not in ("raise", "warn"):
             raise ValueError(explain("on_error", "'raise' or 'warn'", short(on_error)))
         self._warns = on_error == "warn"
+        self._forget()
+
+    def _forget(self) -> None:
+        self._best.forget()
         self._lock: FileLock | None = None
         self._saved_at = 0.0
         self._saved: Any = None  # where the fit was then
@@ -199,9 +205,9 @@ class ModelCheckpoint(Callback):
         try:
             remove_leftovers(self._path)
         except BaseException:
-            self._unlock()  # a callback that has not begun is not ended
+            self._end()  # a callback that has not begun is not ended
             raise
-        self._saved_at, self._saved = perf_counter(), None
+        self._saved_at = perf_counter()
 
     def on_progress(self, model: "Model", history: History, epoch: float) -> None:
         """Save in the middle of an epoch if it is time."""
@@ -214,15 +220,16 @@ class ModelCheckpoint(Callback):
             self._save(model)
 
     def on_fit_end(self, model: "Model", history: History) -> None:
-        """Save what is not yet saved, and unlock the file."""
+        """Save what is not yet saved, unlock the file, and forget the fit."""
         try:
             if not self._save_best_only and model._progress() not in (None, self._saved):
                 self._save(model)
         finally:
-            self._unlock()
+            self._end()
 
-    def _unlock(self) -> None:
-        lock, self._lock = self._lock, None
+    def _end(self) -> None:
+        lock = self._lock
+        self._forget()
         if lock is not None:
             lock.release()
 
@@ -279,3 +286,4 @@ class ProgressBar(Callback):
     def on_fit_end(self, model: "Model", history: History) -> None:
         """Close the bar."""
         self._bar.close()
+        self._bar = None  # it holds an open file, which cannot be copied

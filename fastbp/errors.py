@@ -5,7 +5,14 @@ class DivergenceError(FloatingPointError, ValueError):
     """The loss or a parameter stopped being finite.
 
     The model keeps the last finite values of its parameters and of the optimizer's moments.
+
+    Attributes
+    ----------
+    where : str
+        What it was, and when.
     """
+
+    where: str = ""
 
 
 class ModelFormatError(ValueError):

@@ -2,9 +2,7 @@
 
 import copy
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from reprlib import repr as short
 from typing import Any, Self
@@ -14,7 +12,7 @@ import numpy.typing as npt
 
 from fastbp import _engine, _serialization
 from fastbp._checkpoint import Recorder
-from fastbp._fitting import Fit, as_callbacks
+from fastbp._fitting import Fit, as_callbacks, fits_alone
 from fastbp._memory import aligned_zeros
 from fastbp._network import FeedForward, as_dtype
 from fastbp._serialization import ModelFile, TrainingPart
@@ -113,8 +111,8 @@ class Model(FeedForward):
         self._rng = np.random.default_rng(None if seed is None else as_integer(seed, "seed", 0))
         self._state: OptimizerState | None = None
         self._recorder: Recorder | None = None  # during a fit that can be resumed
-        self._fitting = threading.Lock()
 
+    @fits_alone
     def fit(
         self,
         X: Any,
@@ -187,36 +185,33 @@ class Model(FeedForward):
         RuntimeError
             This model is being fitted already, or this machine has no bf16.
         """
-        with self._fitting_alone():
-            samples = self._samples(X, y, sample_weight)
-            validation = self._validation(validation_data)
-            hooks = as_callbacks(callbacks, verbose)
-            epochs = positive_integer(epochs, "epochs")
-            shuffler = self._rng if as_bool(shuffle, "shuffle") else None
-            batch_size = min(positive_integer(batch_size, "batch_size"), len(samples))
-            l2 = non_negative(l2, "l2")
-            bf16 = self._products(precision)
-            state = self._state_of(optimizer)
-            gradient = aligned_zeros(self.n_parameters, self.dtype)
-            trainer = Trainer(
-                self._network,
-                self._parameters,
-                gradient,
-                state,
-                samples,
-                batch_size,
-                l2,
-                bf16,
-                draw_seed=self._draw_seed(bf16, lambda: int(self._rng.integers(1 << 63))),
-            )
-            metric = f"val_{self.loss_function.metric}"
-            history = History(["loss"] if validation is None else ["loss", "val_loss", metric])
-            evaluate = partial(self._evaluate, validation)
-            fit = Fit(self, trainer, hooks, evaluate, shuffler, history)
-            self._run(
-                fit, epochs, validation, resume, as_bool(allow_other_data, "allow_other_data")
-            )
-            return history
+        samples = self._samples(X, y, sample_weight)
+        validation = self._validation(validation_data)
+        hooks = as_callbacks(callbacks, verbose)
+        epochs = positive_integer(epochs, "epochs")
+        shuffler = self._rng if as_bool(shuffle, "shuffle") else None
+        batch_size = min(positive_integer(batch_size, "batch_size"), len(samples))
+        l2 = non_negative(l2, "l2")
+        bf16 = self._products(precision)
+        state = self._state_of(optimizer)
+        gradient = aligned_zeros(self.n_parameters, self.dtype)
+        trainer = Trainer(
+            self._network,
+            self._parameters,
+            gradient,
+            state,
+            samples,
+            batch_size,
+            l2,
+            bf16,
+            draw_seed=self._draw_seed(bf16, lambda: int(self._rng.integers(1 << 63))),
+        )
+        metric = f"val_{self.loss_function.metric}"
+        history = History(["loss"] if validation is None else ["loss", "val_loss", metric])
+        evaluate = partial(self._evaluate, validation)
+        fit = Fit(self, trainer, hooks, evaluate, shuffler, history)
+        self._run(fit, epochs, validation, resume, as_bool(allow_other_data, "allow_other_data"))
+        return history
 
     def _run(
         self,
@@ -242,15 +237,6 @@ class Model(FeedForward):
                 fit.run(epochs)
         finally:
             self._recorder = None
-
-    @contextmanager
-    def _fitting_alone(self) -> Iterator[None]:
-        if not self._fitting.acquire(blocking=False):
-            raise RuntimeError("fit: this model is being fitted already, by a callback or thread")
-        try:
-            yield
-        finally:
-            self._fitting.release()
 
     def _products(self, precision: object) -> str:
         """Return the name of the engine's products of bf16, "" for those of the dtype."""
@@ -364,11 +350,15 @@ class Model(FeedForward):
         return copy.deepcopy(self)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Build the model again."""
+        """Build the model again; ValueError where the optimizer's state does not fit to it."""
         layers, loss, dtype = state["network"]
         self._build(layers, loss, dtype, None)
         self.parameters = state["parameters"]
         self._rng, self._state, self.history = state["training"]
+        if isinstance(self._state, OptimizerState):
+            self._state.refuse_damaged(self._parameters)
+        elif self._state is not None:
+            raise ValueError(explain("state", "one of an optimizer, or None", short(self._state)))
         self.metadata = state["metadata"]
 
     def summary(self) -> str:

@@ -3,10 +3,18 @@
 
 #define _DEFAULT_SOURCE 1 /* POSIX and madvise */
 
+#include <limits.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+
+#ifdef __linux__
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "fastbp/fastbp.h"
 
@@ -164,30 +172,65 @@ void fbp_prefer_huge_pages(void *memory, size_t size)
 #endif
 }
 
-void fbp_barrier_wait(fbp_barrier *barrier, int team)
+/* Sleep while *word is `value`. A thread that yielded instead would lose its turn on a core that it
+ * shares with another process; one that wakes up gets the core at once. */
+#ifdef __linux__
+static void sleep_while(unsigned *word, unsigned value)
+{
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void wake_all(unsigned *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+#else
+static void sleep_while(unsigned *word, unsigned value)
+{
+    (void)word;
+    (void)value;
+    sched_yield();
+}
+
+static void wake_all(unsigned *word)
+{
+    (void)word;
+}
+#endif
+
+/* Spins for tens of microseconds, then sleeps. */
+double fbp_barrier_wait(fbp_barrier *barrier, int team)
 {
     /* A pause takes up to 140 cycles, as long as a cache line takes from core to core: the first
-     * microsecond or so goes without. In all, tens of microseconds. */
+     * microsecond or so goes without. */
     enum { EAGER = 400, SPINS = 1400 };
     if (team == 1) {
-        return;
+        return 0.0;
     }
     const unsigned generation = __atomic_load_n(&barrier->generation, __ATOMIC_ACQUIRE);
     if (__atomic_add_fetch(&barrier->arrived, 1, __ATOMIC_ACQ_REL) == (unsigned)team) {
         __atomic_store_n(&barrier->arrived, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&barrier->generation, generation + 1, __ATOMIC_RELEASE);
-        return;
+        /* in this order in all threads: who begins to sleep now is seen, or sees the generation */
+        __atomic_store_n(&barrier->generation, generation + 1, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&barrier->sleepers, __ATOMIC_SEQ_CST)) {
+            wake_all(&barrier->generation);
+        }
+        return 0.0;
     }
-    int spins = 0;
-    while (__atomic_load_n(&barrier->generation, __ATOMIC_ACQUIRE) == generation) {
-        if (spins < SPINS) {
-            if (spins++ >= EAGER) {
-                relax();
-            }
+    double since = 0.0;
+    for (int spins = 0; __atomic_load_n(&barrier->generation, __ATOMIC_ACQUIRE) == generation;) {
+        if (spins < EAGER) {
+            spins++;
+        } else if (spins < SPINS) {
+            since = spins++ == EAGER ? fbp_seconds() : since;
+            relax();
         } else {
-            sched_yield();
+            __atomic_add_fetch(&barrier->sleepers, 1, __ATOMIC_SEQ_CST);
+            sleep_while(&barrier->generation, generation);
+            __atomic_sub_fetch(&barrier->sleepers, 1, __ATOMIC_SEQ_CST);
         }
     }
+    return since > 0.0 ? fbp_seconds() - since : 0.0;
 }
 
 void fbp_raise_flag(int *flag)
@@ -220,6 +263,34 @@ int fbp_team_size(void)
     return omp_get_num_threads();
 }
 
+static void *wait_for_gate(void *gate)
+{
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+int fbp_possible_threads(int n)
+{
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* all of them live until it opens */
+    pthread_t *const threads = n > 1 ? calloc((size_t)n - 1, sizeof *threads) : NULL;
+    int started = 0;
+    if (!threads) {
+        return 1;
+    }
+    pthread_mutex_lock(&gate);
+    while (started < n - 1 && !pthread_create(&threads[started], NULL, wait_for_gate, &gate)) {
+        started++;
+    }
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < started; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    pthread_mutex_destroy(&gate);
+    free(threads);
+    return 1 + started;
+}
+
 /* The team's threads do not come along into a child; libgomp would wait for them there. Given back
  * before the fork, they are started anew on both sides when next needed. */
 static void before_fork(void)
@@ -246,6 +317,12 @@ int fbp_openmp_threads(void)
 
 int fbp_team_size(void)
 {
+    return 1;
+}
+
+int fbp_possible_threads(int n)
+{
+    (void)n;
     return 1;
 }
 

@@ -12,7 +12,7 @@ except ImportError as error:
     ) from error
 
 from fastbp.estimators._classifier import MLPClassifier
-from fastbp.estimators._conversion import from_sklearn
+from fastbp.estimators._conversion import from_sklearn, register_onnx_converters
 from fastbp.estimators._regressor import MLPRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]
+__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn", "register_onnx_converters"]

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
 
 def restores_best(estimator: Any) -> bool:
-    """Whether a fit ends with the weights of its best epoch."""
+    """Whether a fit ends with the weights of its best epoch, or iteration of lbfgs."""
     wanted = estimator.restore_best_weights
-    return bool(estimator.early_stopping if wanted is None else wanted)
+    if wanted is None:  # lbfgs takes no notice of early_stopping, as in scikit-learn
+        wanted = estimator.early_stopping and estimator.solver != "lbfgs"
+    return bool(wanted)
 
 
 def say(estimator: Any, text: str) -> None:
@@ -25,7 +27,20 @@ def say(estimator: Any, text: str) -> None:
 
 def own_callbacks(estimator: Any) -> list[Callback]:
     """Return fastbp's callbacks that the estimator was given, with its progress bar."""
-    return as_callbacks(estimator.callbacks or (), estimator.verbose == "bar")
+    given = () if estimator.callbacks is None else estimator.callbacks
+    return as_callbacks(given, estimator.verbose == "bar")
+
+
+def record_validation(estimator: Any, history: History) -> bool:
+    """Record the last figures of the validation set; True if its score is the best so far."""
+    score = history["val_score"][-1]
+    estimator.validation_scores_.append(score)
+    estimator.validation_loss_curve_.append(history.val_loss[-1])
+    say(estimator, f"Validation score: {score:f}")
+    best: bool = score > estimator.best_validation_score_
+    if best:
+        estimator.best_validation_score_ = score
+    return best
 
 
 class Bookkeeper(Callback):
@@ -46,27 +61,17 @@ class Bookkeeper(Callback):
         e.t_ += self._n_samples
         e.loss_curve_.append(e.loss_)
         say(e, f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
-        if history.val_loss:
-            self._record_validation(history)
         self._count_improvement(model, history)
         self._solver.epoch_ends(e.t_, e.learning_rate_init, e.power_t)
         return self._out_of_patience() or self._incremental
-
-    def _record_validation(self, history: History) -> None:
-        e, score = self._estimator, history["val_score"][-1]
-        e.validation_scores_.append(score)
-        e.validation_loss_curve_.append(history.val_loss[-1])
-        say(e, f"Validation score: {score:f}")
 
     def _count_improvement(self, model: Model, history: History) -> None:
         """Judge by the score if there is early stopping, else by the training loss."""
         e = self._estimator
         best = False
         if history.val_loss:
-            score = e.validation_scores_[-1]
-            worse = score < e.best_validation_score_ + e.tol
-            if score > e.best_validation_score_:
-                e.best_validation_score_, best = score, True
+            worse = history["val_score"][-1] < e.best_validation_score_ + e.tol
+            best = record_validation(e, history)
         if not e.early_stopping:
             worse = e.loss_ > e.best_loss_ - e.tol
             if e.loss_ < e.best_loss_:

@@ -14,12 +14,27 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
-from fastbp._validation import Array, Float64
+from fastbp._fitting import fits_alone
+from fastbp._validation import Array, Float64, as_weights
 from fastbp.estimators._callbacks import with_callbacks
 from fastbp.estimators._constraints import CLASS_WEIGHT, CONSTRAINTS, store
 from fastbp.estimators._mlp import BaseMLP
 from fastbp.estimators._network import CappedCrossEntropy
 from fastbp.losses import Loss
+
+
+def _balanced(y: Array, sample_weight: Float64 | None) -> Float64:
+    """Return for each sample the total weight over its class's, as if all classes had the same.
+
+    Of several outputs the product. A sample of weight 3 counts like three samples.
+    """
+    product = np.ones(len(y))
+    for column in y.reshape(len(y), -1).T:
+        index = np.unique(column, return_inverse=True)[1]
+        totals = np.bincount(index, sample_weight)
+        shares = (totals > 0).sum() * totals[index]
+        product *= np.divide(totals.sum(), shares, out=np.zeros(len(y)), where=shares > 0)
+    return product
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -34,11 +49,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         As in scikit-learn, with these additions.
 
         ``activation``: all of fastbp's, by name or as a spec, or a list with one for each hidden
-        layer. ``solver``: also ``"adamw"``, ``"rmsprop"``, ``"adagrad"`` or an `Optimizer`, whose
-        own settings then count. ``learning_rate``: also a `Schedule`, for any stochastic solver.
-        ``verbose="bar"`` shows a progress bar.
+        layer. ``solver``: also ``"adamw"``, ``"rmsprop"``, ``"adagrad"`` or an `Optimizer`, which
+        has settings of its own (those here stay at their defaults). ``learning_rate``: also a
+        `Schedule`, for any stochastic solver. ``verbose="bar"`` shows a progress bar.
     class_weight : dict, "balanced" or None
-        What the weights of samples are multiplied by, as elsewhere in scikit-learn.
+        What the weights of samples are multiplied by, as elsewhere in scikit-learn; "balanced"
+        goes by the weight of each class.
     dropout : float or list of float
         Share of the hidden layers' outputs that training sets to zero; a list: of each layer.
     clip_norm : float or None
@@ -55,6 +71,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Of the weights and all arithmetic; None: that of X.
     precision : {"bf16"} or None
         As in `fastbp.Model.fit`.
+    on_divergence : {"raise", "stop"}
+        What becomes of a fit that stops being finite: a `DivergenceError`, with the last finite
+        weights in place, or an early end with a ``ConvergenceWarning`` and these (or the best, see
+        `restore_best_weights`). With early stopping it is always the second.
 
     Attributes
     ----------
@@ -65,7 +85,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     n_features_in_, feature_names_in_, n_layers_, n_outputs_, out_activation_
         As in scikit-learn.
     validation_loss_curve_ : list of float or None
-        Mean loss of the validation data after each epoch, without the penalty.
+        Mean loss of the validation data after each epoch (lbfgs: iteration), without the penalty.
     classes_ : ndarray, or list of ndarray
         The labels of `y`.
     """
@@ -109,6 +129,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         n_threads: int | None = None,
         dtype: Any = None,
         precision: str | None = None,
+        on_divergence: str = "raise",
     ) -> None:
         store(self, locals())
 
@@ -176,8 +197,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _weights(self, y: Array, sample_weight: Float64 | None) -> Float64 | None:
         if self.class_weight is None:
             return sample_weight
-        of_class: Float64 = compute_sample_weight(self.class_weight, self._true(y))
-        return of_class if sample_weight is None else of_class * sample_weight
+        of_class: Float64
+        if self.class_weight == "balanced":
+            of_class = _balanced(y, sample_weight)
+        else:
+            of_class = compute_sample_weight(self.class_weight, self._true(y))
+        weight = of_class if sample_weight is None else of_class * sample_weight
+        return as_weights(weight, "class_weight times sample_weight", len(y), self._model.dtype)
 
     def _output(self, y: Array) -> tuple[int, str]:
         if self._is_multiclass:
@@ -199,6 +225,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     # ------------------------------------------------------------------------- fit and prediction
 
     @available_if(lambda estimator: estimator._check_solver())
+    @fits_alone
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:

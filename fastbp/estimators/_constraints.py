@@ -4,7 +4,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from fastbp.layers import ACTIVATIONS, Activation
 from fastbp.losses import LOSSES, Loss
@@ -42,10 +42,11 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
     "scoring": [str, callable, None],
     "restore_best_weights": ["boolean", None],
-    "callbacks": ["array-like", HasMethods("__iter__"), None],
+    "callbacks": [list, tuple, None],
     "n_threads": [Interval(Integral, 1, 1024, closed="both"), None],
     "dtype": [StrOptions({"float32", "float64"}), type, np.dtype, None],
     "precision": [StrOptions({"bf16"}), None],
+    "on_divergence": [StrOptions({"raise", "stop"})],
 }
 CLASS_WEIGHT: list[Any] = [StrOptions({"balanced"}), dict, list, None]
 LOSS: list[Any] = [StrOptions(set(LOSSES) - {"softmax_cross_entropy"}), Loss]

@@ -1,4 +1,4 @@
-"""Fitted estimators from scikit-learn's and to them."""
+"""Fitted estimators from scikit-learn's, to them, and to ONNX."""
 
 from typing import Any
 
@@ -66,6 +66,26 @@ def to_sklearn(estimator: Any) -> Any:
     theirs._validate_params()  # their names of activations, losses and solvers
     _copy_fitted(estimator, theirs)
     return theirs
+
+
+def register_onnx_converters() -> None:
+    """Let skl2onnx convert fitted estimators, and pipelines that contain them, to ONNX.
+
+    Call it once before ``skl2onnx.to_onnx``; more calls change nothing. Input of float64 is
+    computed in float64, all other in float32.
+
+    Raises
+    ------
+    ImportError
+        skl2onnx is not there.
+    """
+    try:
+        from fastbp.estimators import _onnx  # noqa: PLC0415 -- needs the extra
+    except ImportError as error:
+        raise ImportError(
+            "register_onnx_converters needs skl2onnx: pip install 'fastbp[onnx]'"
+        ) from error
+    _onnx.register()
 
 
 def _copy_fitted(source: Any, target: Any) -> None:

@@ -111,5 +111,6 @@ def model_of(coefs: Any, intercepts: Any, activation: Any, dropout: Any, loss_of
 
 
 def total_squares(arrays: Iterable[Array]) -> float:
-    """Return the sum of squares of all elements."""
-    return float(sum(np.dot(a.ravel(), a.ravel()) for a in arrays))
+    """Return the sum of squares of all elements, infinity where it is too large."""
+    with np.errstate(over="ignore"):
+        return float(sum(np.dot(a.ravel(), a.ravel()) for a in arrays))

@@ -50,5 +50,6 @@ class PenalizedLoss:
             if batches.order is not None:
                 constants = constants[batches.order]
             losses = losses + np.add.reduceat(constants, batches.starts)
-        each = (self.factor * losses + 0.5 * self.alpha * squares) * batches.scales
+        with np.errstate(invalid="ignore", over="ignore"):  # the caller judges the sum
+            each = (self.factor * losses + 0.5 * self.alpha * squares) * batches.scales
         return _engine.sum_float64(batches.rows * each) / len(self.samples)

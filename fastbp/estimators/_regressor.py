@@ -7,6 +7,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
+from fastbp._fitting import fits_alone
 from fastbp._validation import Array, Float64
 from fastbp.estimators._callbacks import with_callbacks
 from fastbp.estimators._constraints import CONSTRAINTS, LOSS, store
@@ -30,9 +31,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         As in scikit-learn, with these additions.
 
         ``activation``: all of fastbp's, by name or as a spec, or a list with one for each hidden
-        layer. ``solver``: also ``"adamw"``, ``"rmsprop"``, ``"adagrad"`` or an `Optimizer`, whose
-        own settings then count. ``learning_rate``: also a `Schedule`, for any stochastic solver.
-        ``verbose="bar"`` shows a progress bar.
+        layer. ``solver``: also ``"adamw"``, ``"rmsprop"``, ``"adagrad"`` or an `Optimizer`, which
+        has settings of its own (those here stay at their defaults). ``learning_rate``: also a
+        `Schedule`, for any stochastic solver. ``verbose="bar"`` shows a progress bar.
     dropout : float or list of float
         Share of the hidden layers' outputs that training sets to zero; a list: of each layer.
     clip_norm : float or None
@@ -49,6 +50,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Of the weights and all arithmetic; None: that of X.
     precision : {"bf16"} or None
         As in `fastbp.Model.fit`.
+    on_divergence : {"raise", "stop"}
+        What becomes of a fit that stops being finite: a `DivergenceError`, with the last finite
+        weights in place, or an early end with a ``ConvergenceWarning`` and these (or the best, see
+        `restore_best_weights`). With early stopping it is always the second.
 
     Attributes
     ----------
@@ -59,7 +64,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     n_features_in_, feature_names_in_, n_layers_, n_outputs_, out_activation_
         As in scikit-learn.
     validation_loss_curve_ : list of float or None
-        Mean loss of the validation data after each epoch, without the penalty.
+        Mean loss of the validation data after each epoch (lbfgs: iteration), without the penalty.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS | {"loss": LOSS}
@@ -99,6 +104,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         n_threads: int | None = None,
         dtype: Any = None,
         precision: str | None = None,
+        on_divergence: str = "raise",
     ) -> None:
         store(self, locals())
 
@@ -143,6 +149,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return float(r2_score(y, outputs, sample_weight=sample_weight))
 
     @available_if(lambda estimator: estimator._check_solver())
+    @fits_alone
     @_fit_context(prefer_skip_nested_validation=True)
     @with_callbacks
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -175,6 +182,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         y = self._encode(np.asarray(y))
         return float(r2_score(y, self.predict(X), sample_weight=sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        """Return what this estimator can do."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = self.loss in ("poisson", Loss("poisson"))
+        return tags
 
     def predict(self, X: Any) -> Array:
         """Return the predicted values.

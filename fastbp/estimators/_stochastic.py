@@ -1,29 +1,23 @@
 """Epochs of minibatches under scikit-learn's rules: order of samples, rates, when to stop."""
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastbp import _engine
 from fastbp._fitting import Fit
 from fastbp._memory import aligned_zeros
 from fastbp._training import OptimizerState, Samples, Trainer
 from fastbp.callbacks import Callback
 from fastbp.errors import DivergenceError
-from fastbp.estimators._bookkeeping import Bookkeeper, own_callbacks
+from fastbp.estimators._bookkeeping import Bookkeeper, restores_best
+from fastbp.estimators._divergence import end_diverged
 from fastbp.estimators._objective import PenalizedLoss
 from fastbp.estimators._optimizers import optimizer_of, policy_of
-from fastbp.history import History
+from fastbp.estimators._validation_set import Validation, figures_of, history_of
 from fastbp.model import Model
-
-NOT_FINITE = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and "
-    "need to be preprocessed."
-)
 
 
 class Shuffler:
@@ -37,9 +31,7 @@ class Shuffler:
         """Return the next order of n samples."""
         if len(self._order) != n:
             self._order = np.arange(n)
-        indices = np.arange(n)
-        self._rng.shuffle(indices)
-        self._order = self._order[indices]
+        self._rng.shuffle(self._order)
         return self._order
 
 
@@ -93,19 +85,6 @@ def _kind_of(model: Model) -> tuple[int, str]:
 
 
 @dataclass(frozen=True)
-class Validation:
-    """Data held out, and what scores the network on it."""
-
-    report: PenalizedLoss
-    score: Callable[[], float]
-
-    def figures(self, model: Model) -> dict[str, float]:
-        """Return mean loss and score."""
-        total = _engine.sum_float64(model._losses(self.report.samples))
-        return {"val_loss": self.report.of_all(total, 0.0), "val_score": float(self.score())}
-
-
-@dataclass(frozen=True)
 class Training:
     """What one fit, or partial fit, trains on."""
 
@@ -126,7 +105,12 @@ def train(estimator: Any, training: Training) -> None:
     except KeyboardInterrupt:
         warnings.warn("Training interrupted by user.", stacklevel=2)
     except DivergenceError as error:
-        _diverged(estimator, training.validation, error)
+        as_theirs = estimator.early_stopping and training.validation is not None
+        if as_theirs:  # scikit-learn goes on, with scores of NaN
+            estimator.n_iter_ += 1
+            estimator.validation_scores_.append(float("nan"))
+        best = restores_best(estimator) and not training.incremental
+        end_diverged(estimator, error.where, "best" if best else "last finite", as_theirs)
     else:
         if not stopped:
             warnings.warn(
@@ -157,10 +141,10 @@ def _fit_of(estimator: Any, training: Training) -> Fit:
     return Fit(
         model,
         trainer,
-        [book, *training.hooks, *own_callbacks(estimator)],
-        (lambda: {}) if validation is None else (lambda: validation.figures(model)),
+        [book, *training.hooks],
+        lambda: figures_of(validation, model),
         Shuffler(estimator._random_state) if estimator.shuffle else None,
-        History(["loss"] if validation is None else ["loss", "val_loss", "val_score"]),
+        history_of(validation),
     )
 
 
@@ -179,16 +163,3 @@ def _dropout_seed(estimator: Any) -> int:
     """Return another one in each epoch, also where each partial fit starts at the same numbers."""
     drawn = int(estimator._random_state.randint(1 << 31))
     return (int(estimator.t_) << 31) + drawn & (1 << 63) - 1
-
-
-def _diverged(estimator: Any, validation: Validation | None, error: DivergenceError) -> None:
-    """Go on with the best parameters if early stopping has kept some."""
-    if not estimator.early_stopping or validation is None:
-        raise DivergenceError(f"{NOT_FINITE} ({error})") from error
-    estimator.n_iter_ += 1
-    estimator.validation_scores_.append(float("nan"))
-    warnings.warn(
-        f"Training diverged, the best weights so far are kept: {error}",
-        ConvergenceWarning,
-        stacklevel=3,
-    )

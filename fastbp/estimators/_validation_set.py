@@ -1,17 +1,45 @@
 """Data that is scored after each epoch: given, or held out of the training data."""
 
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from reprlib import repr as short
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import check_array
 
+from fastbp import _engine
 from fastbp._validation import Float64, explain
+from fastbp.estimators._features import validated_features
 from fastbp.estimators._objective import PenalizedLoss
-from fastbp.estimators._stochastic import Validation
+from fastbp.history import History
+from fastbp.model import Model
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Data held out, and what scores the network on it."""
+
+    report: PenalizedLoss
+    score: Callable[[], float]
+
+    def figures(self, model: Model) -> dict[str, float]:
+        """Return mean loss and score."""
+        total = _engine.sum_float64(model._losses(self.report.samples))
+        return {"val_loss": self.report.of_all(total, 0.0), "val_score": float(self.score())}
+
+
+def figures_of(validation: Validation | None, model: Model) -> dict[str, float]:
+    """Return mean loss and score, or nothing where there is no validation set."""
+    return {} if validation is None else validation.figures(model)
+
+
+def history_of(validation: Validation | None) -> History:
+    """Return the history that a fit with this validation set fills."""
+    return History(["loss"] if validation is None else ["loss", "val_loss", "val_score"])
 
 
 def hold_out(
@@ -39,7 +67,8 @@ def validation_of(estimator: Any, data: Any) -> Validation:
     """Return the validation set that the caller gave."""
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise TypeError(explain("validation_data", "a pair (X, y)", short(data)))
-    X = validate_data(estimator, data[0], accept_sparse=["csr", "csc"], reset=False)
+    dtype = estimator._model.dtype
+    X = validated_features(estimator, data[0], "X of validation_data", dtype)
     y = check_array(data[1], ensure_2d=False, dtype=None, input_name="y of validation_data")
     if len(y) != X.shape[0]:
         given = f"{X.shape[0]} and {len(y)}"

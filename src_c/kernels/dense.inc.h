@@ -67,6 +67,14 @@ static void FBP_K(one_output)(const real *const *rows, int64_t n_rows, int64_t n
     }
 }
 
+/* Rows of a panel that pass through product and activation together: whole tiles, and all in L1. A
+ * deep product spills its rows between blocks of k, and takes all at once. */
+static FBP_INLINE int64_t FBP_K(rows_at_once)(int64_t depth, int64_t n_rows)
+{
+    enum { WHOLE_TILES = 48 };
+    return depth <= FBP_DEPTH && n_rows > WHOLE_TILES ? WHOLE_TILES : n_rows;
+}
+
 /* a = sigma(rows w + b). Reads rows, w, b; writes a and slope. */
 static void FBP_K(dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, fbp_operand w,
                              const void *b, int64_t n_out, int activation, double alpha, void *a,
@@ -78,23 +86,25 @@ static void FBP_K(dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_
         FBP_K(activate_rows)(activation, alpha, n_rows, 1, ld, a, a, keeps_slope ? slope : NULL);
         return;
     }
+    const int64_t block = FBP_K(rows_at_once)(n_in, n_rows);
     for (int64_t j = 0; j < n_out; j += FBP_K(PANEL)) {
         const int64_t width = FBP_K(panel_width)(n_out - j);
-        real *const z = (real *)a + j;
         FBP_K(tiles) t = {
-            .rows = (const real *const *)rows,
-            .m = n_rows,
             .depth = n_in,
-            .c = z,
             .ld_c = ld,
             .fetch = j == 0,
             .init = (const real *)b + j,
             .ld_init = 0,
         };
         t.b = FBP_K(panel_of)(w, n_in, n_out, j, &t.ld_b);
-        FBP_K(panel_product)(t, width);
-        FBP_K(activate_rows)(activation, alpha, n_rows, width, ld, z, z,
-                             keeps_slope ? (real *)slope + j : NULL);
+        for (int64_t r = 0; r < n_rows; r += block) {
+            t.rows = (const real *const *)rows + r;
+            t.m = n_rows - r < block ? n_rows - r : block;
+            t.c = (real *)a + r * ld + j;
+            FBP_K(panel_product)(t, width);
+            FBP_K(activate_rows)(activation, alpha, t.m, width, ld, t.c, t.c,
+                                 keeps_slope ? (real *)slope + r * ld + j : NULL);
+        }
     }
 }
 
@@ -125,19 +135,20 @@ static void FBP_K(dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int6
                                 fbp_operand wt, int64_t n_in, int activation, double alpha,
                                 const void *a, const void *slope, void *dz_below, int64_t ld)
 {
+    const int64_t block = FBP_K(rows_at_once)(n_out, n_rows);
     for (int64_t i = 0; i < n_in; i += FBP_K(PANEL)) {
         const int64_t width = FBP_K(panel_width)(n_in - i);
-        FBP_K(tiles) t = {
-            .rows = (const real *const *)dz_rows,
-            .m = n_rows,
-            .depth = n_out,
-            .c = (real *)dz_below + i,
-            .ld_c = ld,
-        };
+        FBP_K(tiles) t = {.depth = n_out, .ld_c = ld};
         t.b = FBP_K(panel_of)(wt, n_out, n_in, i, &t.ld_b);
-        FBP_K(panel_product)(t, width);
-        FBP_K(times_slope_rows)(activation, alpha, n_rows, width, ld, (const real *)a + i,
-                                slope ? (const real *)slope + i : NULL, t.c);
+        for (int64_t r = 0; r < n_rows; r += block) {
+            const int64_t at = r * ld + i;
+            t.rows = (const real *const *)dz_rows + r;
+            t.m = n_rows - r < block ? n_rows - r : block;
+            t.c = (real *)dz_below + at;
+            FBP_K(panel_product)(t, width);
+            FBP_K(times_slope_rows)(activation, alpha, t.m, width, ld, (const real *)a + at,
+                                    slope ? (const real *)slope + at : NULL, t.c);
+        }
     }
 }
 
@@ -210,26 +221,41 @@ static void FBP_K(gather_columns)(const real *const *rows, int64_t n_rows, int64
     }
 }
 
+/* `vectors` vectors (a constant) of dw for a single output, from column i of the rows on */
+static FBP_INLINE void FBP_K(dw_column)(const int vectors, int tail, const real *const *rows,
+                                        int64_t n_rows, int64_t i, const real *dz, int64_t ld,
+                                        int add, real *dw)
+{
+    vec sums[FBP_PANEL_VECTORS] = {{0}};
+    for (int64_t r = 0; r < n_rows; r++) {
+        const vec d = v_set1(dz[r * ld]);
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            const vec x = FBP_K(tile_load)(rows[r] + i + v * VL, v == vectors - 1, tail);
+            sums[v] = v_fma(x, d, sums[v]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) {
+        const int partial = v == vectors - 1;
+        real *const to = dw + v * VL;
+        const vec sum = add ? FBP_K(tile_load)(to, partial, tail) + sums[v] : sums[v];
+        FBP_K(tile_store)(to, sum, partial, tail);
+    }
+}
+
 /* Rows i0 .. i1 of dw (+)= rows^T dz for a single output: dw is then a vector along i */
 static void FBP_K(dw_one_output)(const real *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
                                  const real *dz, int64_t ld, int add, real *dw)
 {
-    enum { VECTORS = 4 };
-    for (int64_t i = i0; i < i1; i += VECTORS * VL) {
-        const int64_t width = i1 - i < VECTORS * VL ? i1 - i : VECTORS * VL;
-        const int vectors = (int)((width + VL - 1) / VL), last = (int)(width - (vectors - 1) * VL);
-        vec sums[VECTORS] = {{0}};
-        for (int64_t r = 0; r < n_rows; r++) {
-            const vec d = v_set1(dz[r * ld]);
-            for (int v = 0; v < vectors; v++) {
-                const real *const x = rows[r] + i + v * VL;
-                sums[v] = v_fma(v < vectors - 1 ? v_load(x) : v_load_n(x, last), d, sums[v]);
-            }
-        }
-        for (int v = 0; v < vectors; v++) {
-            const int lanes = v < vectors - 1 ? VL : last;
-            real *const to = dw + (i - i0) + v * VL;
-            v_store_n(to, add ? v_load_n(to, lanes) + sums[v] : sums[v], lanes);
+    for (int64_t i = i0; i < i1; i += FBP_K(PANEL), dw += FBP_K(PANEL)) {
+        const int64_t width = FBP_K(panel_width)(i1 - i);
+        const int vectors = (int)((width + VL - 1) / VL), tail = (int)(width - (vectors - 1) * VL);
+        switch (vectors) {
+        case 1: FBP_K(dw_column)(1, tail, rows, n_rows, i, dz, ld, add, dw); break;
+        case 2: FBP_K(dw_column)(2, tail, rows, n_rows, i, dz, ld, add, dw); break;
+        case 3: FBP_K(dw_column)(3, tail, rows, n_rows, i, dz, ld, add, dw); break;
+        default: FBP_K(dw_column)(4, tail, rows, n_rows, i, dz, ld, add, dw); break;
         }
     }
 }

@@ -1,7 +1,9 @@
 """Callbacks: when they are called, early stopping, checkpoints, the progress bar; the history."""
 
 import builtins
+import copy
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -128,6 +130,19 @@ def test_early_stopping_starts_anew_in_each_fit(classification):
         history = model.fit(X, y, epochs=4, callbacks=[Play("loss", figures), stopping])
     assert len(history) == 4
     np.testing.assert_array_equal(model.parameters, 2)
+
+
+def test_callbacks_are_copied_and_pickled_after_a_fit_as_before(classification, tmp_path):
+    model, X, y = classification
+    for callback in (
+        fastbp.EarlyStopping("loss", patience=2),
+        fastbp.ModelCheckpoint(tmp_path / "model.safetensors", "loss"),
+        fastbp.ProgressBar(disable=True),
+    ):
+        before = pickle.dumps(callback)
+        model.fit(X, y, epochs=4, callbacks=[Play("loss", [1, 2, 3, 4]), callback])
+        assert pickle.dumps(callback) == before
+        copy.deepcopy(callback)
 
 
 def test_best_parameters_are_restored_after_an_exception(classification):

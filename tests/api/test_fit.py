@@ -350,3 +350,59 @@ def test_labels_that_change_during_a_fit_do_not_reach_the_core():
     model = fastbp.Model([4, 8, 3], loss="softmax_cross_entropy", seed=0)
     history = model.fit(np.ones((64, 4)), y, epochs=3, callbacks=[Changes()])
     assert history.loss[2] < history.loss[0]
+
+
+def test_ctrl_c_ends_a_prediction():
+    """Rows beyond those computed by then are left alone."""
+    model = fastbp.Model([64, 1024, 1024, 1], loss="squared_error", seed=0)
+    X = np.zeros((400_000, 64), np.float32)
+    out = np.full((len(X), 1), np.nan, np.float32)
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model._network.predict(model.parameters, X, out, True)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert np.isnan(out).any()
+    model._network.predict(model.parameters, X[:10], out[:10], True)
+    np.testing.assert_array_equal(out[:10], model.predict(X[:10]))
+
+
+LOST = {
+    "zero in float32": ([1.0, 1e-50, 1.0], r"float32 can hold.*got 1e-50 in row 1; multiply all"),
+    "denormal": ([1.0, 1.0, 1e-40], r"float32 can hold.*got 1e-40 in row 2"),
+    "infinite in float32": ([1e39, 1.0, 1.0], r"float32 can hold.*got 1e\+39 in row 0"),
+    "sum": ([3e37] * 3, r"a sum of at most 8\.51e\+37, got 9e\+37; multiply all by a constant, or"),
+}
+
+
+@pytest.mark.parametrize("case", LOST)
+def test_weights_that_float32_would_lose(case):
+    weight, message = LOST[case]
+    X, y = np.eye(3), np.ones(3)
+    for dtype in ("float32", "float64"):
+        model = fastbp.Model([3, 1], loss="squared_error", dtype=dtype, seed=0)
+        before = model.parameters.copy()
+        options = {"sample_weight": weight, "optimizer": fastbp.SGD(0.1)}
+        if dtype == "float64":
+            assert np.isfinite(model.fit(X, y, **options).loss).all()
+            assert (model.parameters != before).any()
+            continue
+        with pytest.raises(ValueError, match=f"^sample_weight: expected.*{message}"):
+            model.fit(X, y, **options)
+        assert_array_equal(model.parameters, before)
+
+
+def test_the_least_and_the_greatest_weights_of_float32():
+    X, y = np.eye(3), np.ones(3)
+    for weight in (np.finfo(np.float32).tiny, 2.8e37):
+        model = fastbp.Model([3, 1], loss="squared_error", seed=0)
+        before = model.parameters.copy()
+        model.fit(X, y, sample_weight=[weight] * 3, optimizer=fastbp.SGD(0.1))
+        assert (model.parameters != before).any()

@@ -59,5 +59,5 @@ def test_targets_and_weights_are_contiguous_and_not_copied_if_they_were():
     turned = as_targets(np.asfortranarray(y), "y", (4, 2), y.dtype, 0, 1)
     assert turned.flags.c_contiguous
     weight = np.ones(4)
-    assert as_weights(weight, "w", 4) is weight
-    assert as_weights(np.ones(8)[::2], "w", 4).flags.c_contiguous
+    assert as_weights(weight, "w", 4, np.dtype("f8")) is weight
+    assert as_weights(np.ones(8)[::2], "w", 4, np.dtype("f4")).flags.c_contiguous

@@ -337,10 +337,34 @@ def test_an_exception_in_a_callback_reaches_the_caller(solver):
     assert log.ended == 1
 
 
-@pytest.mark.parametrize("callbacks", [Log(), [Log], ["bar"], 3])
-def test_bad_callbacks(callbacks):
-    with pytest.raises((TypeError, ValueError), match="callbacks"):
-        MLPClassifier(callbacks=callbacks, **SMALL).fit(X, Y)
+class Odd:
+    def __bool__(self):
+        raise ValueError("no truth")
+
+    def __iter__(self):
+        return iter([Log()])
+
+
+BAD_CALLBACKS = [Log(), [Log], ["bar"], [None], 3, 0, "", "bar", {}, {Log()}, iter([Log()]), Odd()]
+BAD_CALLBACKS += [np.array([Log(), Log()]), np.array([]), pd.Series([Log(), Log()]), True, np.nan]
+
+
+@pytest.mark.parametrize("callbacks", BAD_CALLBACKS, ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_bad_callbacks(solver, callbacks):
+    """Anything but a list or tuple: an iterator, for one, would be empty in the next fit."""
+    ours = MLPClassifier(solver=solver, **SMALL).fit(X, Y)
+    before = [w.tobytes() for w in ours.coefs_]
+    ours.set_params(callbacks=callbacks)
+    with pytest.raises(TypeError, match="callbacks"):
+        ours.fit(X, Y)
+    assert [w.tobytes() for w in ours.coefs_] == before
+    assert ours.predict(X).shape == Y.shape
+
+
+@pytest.mark.parametrize("callbacks", [[], (), None])
+def test_no_callbacks(callbacks):
+    MLPClassifier(callbacks=callbacks, **SMALL).fit(X, Y)
 
 
 def test_estimators_with_callbacks_can_be_pickled():

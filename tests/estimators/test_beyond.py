@@ -7,7 +7,7 @@ import scipy.special
 import sklearn.neural_network
 from sklearn import datasets, metrics
 from sklearn.preprocessing import scale
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor
@@ -35,7 +35,12 @@ NO_STEP = {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 1e-300, "max_
 def test_class_weight_is_a_weight_of_each_sample(solver, class_weight, weighted):
     x, y = X[UNEQUAL], SPECIES[UNEQUAL]
     own = np.random.default_rng(1).uniform(0.5, 2, len(y)) if weighted else None
-    weight = compute_sample_weight(class_weight, y) * (own if weighted else 1.0)
+    # "balanced" goes by the weight of each class
+    names = np.unique(y)
+    each = compute_class_weight(
+        class_weight, classes=names, y=y, sample_weight=own if weighted else None
+    )
+    weight = each[np.searchsorted(names, y)] * (own if weighted else 1.0)
     theirs = sklearn.neural_network.MLPClassifier(solver=solver, **SMALL)
     theirs.fit(x, y, sample_weight=weight)
     ours = MLPClassifier(solver=solver, class_weight=class_weight, **SMALL)
@@ -65,6 +70,23 @@ def test_class_weights_of_two_classes_and_of_labels():
     theirs = sklearn.neural_network.MLPClassifier(**SMALL).fit(X, LABELS, sample_weight=weight)
     ours = MLPClassifier(class_weight=each, **SMALL).fit(X, LABELS)
     np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("y", [SPECIES, LABELS], ids=["classes", "labels"])
+def test_balanced_counts_a_weight_of_two_as_two_samples(y):
+    weight = np.arange(len(y)) % 3  # 0, 1 or 2
+    weighted, repeated = (MLPClassifier(class_weight="balanced", **SMALL) for _ in range(2))
+    weighted.fit(X, y, sample_weight=weight)
+    repeated.fit(X.repeat(weight, axis=0), y.repeat(weight, axis=0))
+    np.testing.assert_allclose(weighted.loss_curve_, repeated.loss_curve_, rtol=1e-9)
+
+
+def test_balanced_without_the_weight_of_a_class():
+    weight = (SPECIES < 2).astype(float)
+    plain, balanced = (MLPClassifier(class_weight=c, **SMALL) for c in (None, "balanced"))
+    for estimator in (plain, balanced):  # the other two classes have equal weights as it is
+        estimator.fit(X, SPECIES, sample_weight=weight)
+    np.testing.assert_allclose(balanced.loss_curve_, plain.loss_curve_, rtol=1e-12)
 
 
 # ---------------------------------------------------------------------------------- activations
@@ -322,7 +344,7 @@ def test_without_features_the_constant_of_huber_is_learnt(delta):
     best = scipy.optimize.minimize_scalar(
         lambda c: scipy.special.huber(delta, SKEW - c).sum(), tol=1e-12
     )
-    settings = SLOWER | {"solver": "lbfgs", "tol": 1e-9}
+    settings = SLOWER | {"solver": "lbfgs", "learning_rate": "constant", "tol": 1e-9}
     ours = MLPRegressor(fastbp.Huber(delta), **settings).fit(NOTHING, SKEW)
     np.testing.assert_allclose(ours.predict(NOTHING), best.x, rtol=1e-6)
 

@@ -216,7 +216,7 @@ COPIES = {
 }
 OURS = SOLVERS | {
     "adamw": {"solver": "adamw"},
-    "rmsprop": {"solver": fastbp.RMSprop(0.01, momentum=0.5)},
+    "rmsprop": {"solver": fastbp.RMSprop(0.01, momentum=0.5), "learning_rate_init": 0.001},
     "adagrad": {"solver": "adagrad"},
     "schedule": {"learning_rate": fastbp.Cosine(0.05, 12)},
     "float32": {"dtype": "float32"},

@@ -29,6 +29,8 @@ def test_each_part_has_at_most_one_example():
 
 @pytest.mark.parametrize("title", EXAMPLES)
 def test_example_runs(title, tmp_path, monkeypatch):
+    for package in re.findall(r"^(?:import|from) (\w+)", EXAMPLES[title], re.M):
+        pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):

@@ -90,10 +90,10 @@ def test_frames_as_data(frames):
 
 
 def test_grid_search_in_a_pipeline():
-    pipeline = make_pipeline(StandardScaler(), MLPClassifier(**GOOD))
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier(**GOOD | {"learning_rate_init": 1e-3}))
     grid = {
         "mlpclassifier__activation": ["relu", "gelu", ["tanh", "silu"]],
-        "mlpclassifier__solver": ["adam", fastbp.SGD(0.1, momentum=0.9)],
+        "mlpclassifier__solver": ["lbfgs", fastbp.Adam(0.01), fastbp.SGD(0.1, momentum=0.9)],
         "mlpclassifier__n_threads": [1],
     }
     search = GridSearchCV(pipeline, grid, n_jobs=2, cv=3).fit(IRIS, SPECIES)

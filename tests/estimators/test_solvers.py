@@ -138,7 +138,15 @@ STEPS = [
         {"solver": fastbp.RMSprop(0.02, alpha=0.9, momentum=0.5)},
         RMSprop(rate=0.02, alpha=0.9, momentum=0.5),
     ),
-    ({"solver": "adagrad", "learning_rate_init": 0.1}, Adagrad(rate=0.1)),
+    (
+        {"solver": "rmsprop", "learning_rate_init": 0.02, "epsilon": 1e-2},
+        RMSprop(rate=0.02, eps=1e-2),
+    ),
+    ({"solver": "adagrad", "learning_rate_init": 0.1}, Adagrad(rate=0.1, eps=1e-8)),
+    (
+        {"solver": "adagrad", "learning_rate_init": 0.1, "epsilon": 1e-2},
+        Adagrad(rate=0.1, eps=1e-2),
+    ),
     ({"solver": fastbp.Adagrad(0.1, eps=1e-2)}, Adagrad(rate=0.1, eps=1e-2)),
 ]
 
@@ -153,9 +161,46 @@ def test_steps(gradient, parameters, rule):
         np.testing.assert_allclose(after, expected, rtol=0, atol=1e-9)
 
 
-def test_an_optimizer_has_its_own_rate():
-    some = path_of(solver=fastbp.SGD(0.2), learning_rate_init=123.0, momentum=0.3)
-    np.testing.assert_array_equal(some, path_of(solver=fastbp.SGD(0.2)))
+OF_OPTIMIZERS = {
+    "learning_rate": ["adaptive", fastbp.Cosine(0.4, 4)],
+    "learning_rate_init": [0.01],
+    "momentum": [0.3],
+    "nesterovs_momentum": [False],
+    "beta_1": [0.5],
+    "beta_2": [0.5],
+    "epsilon": [1e-7],
+    "clip_norm": [1.0],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(k, v) for k, vs in OF_OPTIMIZERS.items() for v in vs])
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_settings_beside_an_optimizer_are_refused(kind, name, value):
+    """Who sets them would think that they count."""
+    e = kind(**SMALL, solver=fastbp.SGD(0.2)).fit(X, SPECIES)
+    before = [w.tobytes() for w in e.coefs_]
+    e.set_params(**{name: value})
+    for call in (e.fit, e.partial_fit):
+        with pytest.raises(ValueError, match=rf"^{name}: expected its default, .*give it to SGD"):
+            call(X, SPECIES)
+    assert [w.tobytes() for w in e.coefs_] == before
+
+
+def test_a_rate_beside_a_schedule_is_refused():
+    schedule = fastbp.Cosine(0.01, 5)
+    estimator = MLPRegressor(learning_rate=schedule, learning_rate_init=0.1)
+    expected = (
+        "^learning_rate_init: expected its default, 0.001, beside a schedule.*give it to Cosine"
+    )
+    with pytest.raises(ValueError, match=expected):
+        estimator.fit([[0.0], [1.0]], [0.0, 1.0])
+
+
+@pytest.mark.parametrize("solver", ["rmsprop", "adagrad"])
+def test_what_is_sgd_s_and_adam_s_alone(solver):
+    """As in scikit-learn, where the names say whose they are."""
+    others = {"momentum": 0.3, "nesterovs_momentum": False, "beta_1": 0.5, "beta_2": 0.5}
+    np.testing.assert_array_equal(path_of(solver=solver), path_of(solver=solver, **others))
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam", "adamw", "rmsprop", "adagrad"])
@@ -166,7 +211,7 @@ def test_a_name_and_its_optimizer_give_the_same(solver):
         "adam": fastbp.Adam(1e-3, eps_hat=True),
         "adamw": fastbp.AdamW(1e-3),
         "rmsprop": fastbp.RMSprop(1e-3),
-        "adagrad": fastbp.Adagrad(1e-3),
+        "adagrad": fastbp.Adagrad(1e-3, eps=1e-8),
     }
     np.testing.assert_array_equal(path_of(solver=solver), path_of(solver=kinds[solver]))
 
@@ -247,9 +292,29 @@ def test_every_solver_clips(solver):
         np.testing.assert_array_equal(clipped, twin)
 
 
-def test_clip_norm_beside_an_optimizer_is_refused():
-    with pytest.raises(ValueError, match="clip_norm"):
-        path_of(solver=fastbp.SGD(0.1), clip_norm=1.0)
+LBFGS_HAS_NOT = [("clip_norm", 1.0), ("precision", "bf16"), ("learning_rate", fastbp.Cosine(1, 4))]
+
+
+@pytest.mark.parametrize(("name", "value"), LBFGS_HAS_NOT)
+def test_what_lbfgs_has_not_is_refused(name, value):
+    for kind in (MLPClassifier, MLPRegressor):
+        e = kind(solver="lbfgs", **SMALL).fit(X, SPECIES)
+        before = e.coefs_[0].tobytes()
+        with pytest.raises(ValueError, match=rf"^{name}: expected .*'lbfgs', which .*leave it out"):
+            e.set_params(**{name: value}).fit(X, SPECIES)
+        assert e.coefs_[0].tobytes() == before
+
+
+IGNORED = {"learning_rate": "adaptive", "learning_rate_init": 9.0, "momentum": 0.1, "beta_1": 0.1}
+IGNORED |= {"beta_2": 0.1, "epsilon": 1.0, "batch_size": 3, "shuffle": False, "power_t": 3.0}
+IGNORED |= {"early_stopping": True, "validation_fraction": 0.5, "n_iter_no_change": 1}
+
+
+@pytest.mark.parametrize("name", IGNORED)
+def test_what_lbfgs_ignores_as_in_scikit_learn(name):
+    plain = MLPClassifier(solver="lbfgs", **SMALL).fit(X, SPECIES)
+    other = MLPClassifier(solver="lbfgs", **SMALL | {name: IGNORED[name]}).fit(X, SPECIES)
+    np.testing.assert_array_equal(other.coefs_[0], plain.coefs_[0])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -362,14 +362,15 @@ double fbp_seconds(void);
 /* Ask the system for pages of FBP_HUGE_PAGE bytes for this memory, which is aligned to that. */
 void fbp_prefer_huge_pages(void *memory, size_t size);
 
-/* A barrier for a team of threads: spins for a bounded time, then yields the processor at each
- * turn. Initialise with zeros. */
+/* A barrier for a team of threads: spins for a bounded time, then sleeps. Initialise with zeros. */
 typedef struct {
     unsigned arrived;
     char apart[FBP_ALIGN - sizeof(unsigned)]; /* another cache line, whatever the alignment */
     unsigned generation;
+    unsigned sleepers;
 } fbp_barrier;
-void fbp_barrier_wait(fbp_barrier *barrier, int team);
+/* The seconds it took; 0.0 for a microsecond or less. */
+double fbp_barrier_wait(fbp_barrier *barrier, int team);
 /* *flag = 1, from any thread */
 void fbp_raise_flag(int *flag);
 
@@ -383,5 +384,7 @@ const char *fbp_compiler(void);
 int fbp_openmp_version(void); /* the _OPENMP date, 0 in a serial build */
 int fbp_openmp_threads(void); /* what OpenMP would use: OMP_NUM_THREADS or the CPUs it may run on */
 int fbp_team_size(void);      /* threads of the parallel region that calls */
+/* How many of n threads there can be, tried out: this one and up to n - 1 more. */
+int fbp_possible_threads(int n);
 
 #endif
