@@ -23,10 +23,11 @@ import pyarrow.compute as pc
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _BLANKS = " \t"
-_LONGEST_LINE = 1 << 26
+_LONGEST_ROW = 1 << 24  # characters, on one line or on several
+_MOST_COLUMNS = 1 << 16
 _LONGEST_QUOTE = 40
 # Few enough that their Python strings stay small, many enough that a column's share is not.
-_ROWS_AT_A_TIME = 2000
+_ROWS_AT_A_TIME, _CELLS_AT_A_TIME = 2000, 1 << 22
 
 
 class DataError(ValueError):
@@ -47,6 +48,13 @@ def quoted(text: str) -> str:
     return f"'{printable(text)}'"
 
 
+def expect_columns(place: str, number: int) -> None:
+    """Raise DataError if there are more columns than memory should be taken for."""
+    if number > _MOST_COLUMNS:
+        hint = "store a table of numbers the other way round, or in several files"
+        raise DataError(f"{place}: {number} columns are too many (at most {_MOST_COLUMNS}); {hint}")
+
+
 @dataclass(frozen=True)
 class CsvCells:
     """Names of the columns, their cells (empty ones are null), the lines of names and rows."""
@@ -58,19 +66,27 @@ class CsvCells:
 
 
 class _Lines:
-    """Lines of a text, of bounded length; `suspicious` is set by one that needs a closer look."""
+    """Lines of a text; `suspicious` is set by one that needs a closer look.
+
+    Those of one row, between two calls of `begin_row`, have no more characters than a row may have.
+    """
 
     def __init__(self, stream: TextIO, name: str) -> None:
         self._stream = stream
         self._name = name
         self._number = 0
+        self._left = _LONGEST_ROW
         self.suspicious = False
 
+    def begin_row(self) -> None:
+        self._left = _LONGEST_ROW
+
     def __iter__(self) -> Iterator[str]:
-        while line := self._stream.readline(_LONGEST_LINE):
+        while line := self._stream.readline(self._left):
             self._number += 1
-            if len(line) == _LONGEST_LINE:
-                problem = f"the line is longer than {_LONGEST_LINE} characters"
+            self._left -= len(line)
+            if not self._left:
+                problem = f"the row is longer than {_LONGEST_ROW} characters"
                 raise DataError(f"{self._name}, line {self._number}: {problem}")
             if not line.isascii() or "\0" in line:
                 self.suspicious = True
@@ -97,6 +113,7 @@ class _Rows:
         """Return the next row that is not a blank line; an empty list at the end."""
         while True:
             self.line = self._reader.line_num + 1
+            self._lines.begin_row()
             try:
                 row = next(self._reader)
             except StopIteration:
@@ -110,7 +127,9 @@ class _Rows:
                 return row
 
     def _header(self) -> list[str]:
-        names = [name.strip(_BLANKS) or f"column_{i}" for i, name in enumerate(self._next(), 1)]
+        cells = self._next()
+        expect_columns(f"{self._name}, line {self.line}", len(cells))
+        names = [name.strip(_BLANKS) or f"column_{i}" for i, name in enumerate(cells, 1)]
         if not names:
             raise DataError(f"{self._name}: the file is empty; its first line must name columns")
         first: dict[str, int] = {}
@@ -158,7 +177,8 @@ def read_csv(path: Path, name: str) -> CsvCells:
         names_line = rows.line
         chunks: list[list[pa.Array]] = [[] for _ in rows.names]
         lines: list[int] = []
-        while block := [(rows.line, row) for row in islice(rows, _ROWS_AT_A_TIME)]:
+        rows_at_a_time = min(_ROWS_AT_A_TIME, _CELLS_AT_A_TIME // len(rows.names))
+        while block := [(rows.line, row) for row in islice(rows, rows_at_a_time)]:
             lines.extend(line for line, _ in block)
             columns = zip(*(row for _, row in block), strict=True)
             for chunk, cells in zip(chunks, columns, strict=True):

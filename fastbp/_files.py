@@ -5,9 +5,17 @@ import fcntl
 import glob
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PIECE = 1 << 20
+
+
+def name_file(error: OSError, path: str | os.PathLike[str]) -> None:
+    """Say which file it was, where the error does not, as on a full disk."""
+    if error.filename is None:
+        error.filename = os.fspath(path)
 
 
 def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
@@ -19,26 +27,52 @@ def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
     Raises
     ------
     OSError
-        The file cannot be written, or is none (a folder, device or pipe); it is as it was.
+        The file cannot be written, or is none (a folder, device or pipe); it is as it was. If only
+        the folder cannot be synced, the new file is in place, but may not survive a power cut.
     """
     target = _target(path)
     if target.exists() and not target.is_file():
         raise OSError(f"{os.fspath(path)} exists and is not a regular file; choose another name")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        _read_back(temporary, data)
-        os.replace(temporary, target)
+        with _folder_of(target) as folder:
+            _write_beside(temporary, data)
+            os.replace(temporary, target)
+            if folder is not None:
+                os.fsync(folder)  # the new name survives a power cut
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and error.filename is None:
-            error.filename = os.fspath(path)  # a full disk does not say which file
+        with suppress(OSError):  # what has failed first is what is told
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = os.fspath(path), None  # not the file beside it
         raise
-    _sync_folder(target.parent)
+
+
+def _write_beside(temporary: Path, data: bytes) -> None:
+    with open(temporary, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    _read_back(temporary, data)
+
+
+@contextmanager
+def _folder_of(target: Path) -> Iterator[int | None]:
+    """Open a file's folder, to be synced, where folders can be opened for that."""
+    if not hasattr(os, "O_DIRECTORY"):
+        yield None
+        return
+    descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    with _closing(descriptor):
+        yield descriptor
+
+
+@contextmanager
+def _closing(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
@@ -70,15 +104,16 @@ class FileLock:
             self._file = open(self._lock, "ab")  # noqa: SIM115 -- open as long as the lock is held
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._is_current():
+                    return
             except OSError as error:
                 self._file.close()
                 if isinstance(error, BlockingIOError):
                     name = os.fspath(path)
                     message = "another fit, here or in another process, is saving to it"
                     raise BlockingIOError(error.errno, message, name) from error
+                name_file(error, path)
                 raise
-            if self._is_current():
-                return
             self._file.close()
 
     def _is_current(self) -> bool:
@@ -90,8 +125,12 @@ class FileLock:
 
     def release(self) -> None:
         """Let others have it."""
-        self._lock.unlink(missing_ok=True)
-        self._file.close()
+        try:
+            with self._file:
+                self._lock.unlink(missing_ok=True)
+        except OSError as error:
+            name_file(error, self._lock)
+            raise
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
@@ -104,13 +143,3 @@ def _read_back(path: Path, data: bytes) -> None:
         for begin in range(0, len(data), _PIECE):
             if file.read(_PIECE) != data[begin : begin + _PIECE]:
                 raise OSError(errno.EIO, "what was written cannot be read back", str(path))
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name survive a power cut, where folders can be opened for that."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

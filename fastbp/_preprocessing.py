@@ -115,8 +115,9 @@ class Value:
         return _standardised(column, self.mean, self.scale)
 
     def decode(self, outputs: Array) -> Float64:
-        """Return the values (n_rows,) that the network's outputs (n_rows, 1) stand for."""
-        return outputs[:, 0].astype(np.float64) * self.scale + self.mean
+        """Return the values (n_rows,) that outputs (n_rows, 1) stand for, infinite if too large."""
+        with np.errstate(over="ignore"):
+            return outputs[:, 0].astype(np.float64) * self.scale + self.mean
 
 
 Feature = Number | Category | Constant
@@ -340,6 +341,10 @@ def _with_keys(data: object, keys: set[str], name: str) -> dict[str, Any]:
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str):
         raise ModelFormatError(f"preprocessing: {name} must be a text, got {short(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # JSON can spell halves of characters, which no file can
+        raise ModelFormatError(f"preprocessing: {name} must be Unicode, got {value!a}") from error
     return value
 
 

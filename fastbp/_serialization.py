@@ -18,7 +18,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from fastbp._files import replace_file
+from fastbp._files import name_file, replace_file
 from fastbp._validation import Array, explain
 from fastbp.errors import ModelFormatError
 from fastbp.layers import ACTIVATIONS, Dense
@@ -121,6 +121,9 @@ def load(path: str | os.PathLike[str]) -> ModelFile:
         with open(path, "rb") as file:
             header, data = _read(file, os.fstat(file.fileno()).st_size)
         return _contents(header, data)
+    except OSError as error:
+        name_file(error, path)
+        raise
     except (ValueError, TypeError, RecursionError, safetensors.SafetensorError) as error:
         raise ModelFormatError(f"{name}: not a fastbp model: {error}") from error
 

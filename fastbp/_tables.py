@@ -7,6 +7,7 @@ nobody uses may hold anything. Every complaint names the file, the line (or row)
 import difflib
 import math
 import re
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fastbp import datasets
-from fastbp._csv_rows import DataError, printable, quoted, read_csv
+from fastbp._csv_rows import DataError, expect_columns, printable, quoted, read_csv
 
 __all__ = ["Column", "DataError", "Table", "printable", "quoted", "read_table"]
 
@@ -30,11 +31,13 @@ Int64 = npt.NDArray[np.int64]
 Place = Callable[[int], str]
 
 # The texts that Arrow's cast takes for finite numbers: ASCII decimals, nothing else.
-_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+# Each character can be matched in one way only: of many digits, none is tried twice.
+_NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _IS_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 _IS_NUMBER = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
 _BUNDLED = {"digits": datasets.load_digits}
 _MATRIX = 2
+_ROWS_AT_A_TIME = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -108,12 +111,15 @@ class Column:
         return self.error(row, f"the cell is empty; {hint}")
 
     def _first_bad_number(self) -> DataError:
+        kinds = (*_IS_TEXT, *_IS_NUMBER, pa.types.is_boolean, pa.types.is_null)
+        if not any(is_kind(self.cells.type) for is_kind in kinds):  # some have no Python value
+            return self.error(0, self._unusable)
         for row, cell in enumerate(self.cells):
             value = cell.as_py()
             if value is None:
                 return self._empty(row)
             text = str(value)
-            if not re.match(_NUMBER, text):
+            if not re.fullmatch(_NUMBER, text):
                 hint = "correct it, or name the column in --categorical"
                 return self.error(row, f"{quoted(text)} is not a finite number; {hint}")
             if not math.isfinite(float(text)):
@@ -183,7 +189,15 @@ def _read_csv(path: Path, name: str) -> Table:
 def _read_parquet(path: Path, name: str) -> Table:
     try:
         with path.open("rb") as file:
-            table = pq.ParquetFile(file).read()
+            parquet = pq.ParquetFile(file)
+            expect_columns(name, parquet.metadata.num_columns)
+            # A forged number of rows takes no memory: there is some for those that are there.
+            batches = parquet.iter_batches(_ROWS_AT_A_TIME)
+            table = pa.Table.from_batches(batches, parquet.schema_arrow)
+        if table.num_rows != parquet.metadata.num_rows:
+            raise pa.ArrowInvalid(
+                f"{parquet.metadata.num_rows} rows expected, {table.num_rows} found"
+            )
         table.validate(full=True)  # reading does not look whether texts are UTF-8
         names = table.column_names
     except OSError as error:
@@ -196,20 +210,31 @@ def _read_parquet(path: Path, name: str) -> Table:
 def _read_npz(path: Path, name: str) -> Table:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            _expect_as_written(arrays)
             found = {key: np.asarray(arrays[key]) for key in ("X", "y") if key in arrays.files}
     except OSError as error:
         raise DataError(f"{name}: cannot be read: {error.strerror or error}") from error
     # A damaged archive makes zipfile and NumPy raise nearly anything, MemoryError included.
     except Exception as error:
+        if isinstance(error.__context__, OSError):  # zipfile takes it for a damaged archive
+            raise DataError(f"{name}: cannot be read: {error.__context__.strerror}") from error
         raise DataError(f"{name}: not an NPZ file of plain arrays: {error}") from error
     if "X" not in found:
         raise DataError(f"{name}: there is no array 'X' (and 'y', its targets)")
     return _array_table(name, found["X"], found.get("y"))
 
 
+def _expect_as_written(arrays: Any) -> None:
+    """Refuse what NumPy never writes: in bzip2 or LZMA, few bytes may stand for billions."""
+    for entry in arrays.zip.infolist():
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{entry.filename} is not compressed as np.savez_compressed does it")
+
+
 def _array_table(name: str, x: Array, y: Array | None) -> Table:
     if x.ndim != _MATRIX or x.dtype.kind not in "biuf":
         raise DataError(f"{name}: X must be a matrix of numbers, not {x.dtype} {x.shape}")
+    expect_columns(name, x.shape[1])
     if x.dtype.kind == "b":
         x = x.view(np.uint8)
     columns = {f"x{i}": _arrow(x[:, i]) for i in range(x.shape[1])}

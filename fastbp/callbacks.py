@@ -199,11 +199,15 @@ class ModelCheckpoint(Callback):
 
     def on_fit_begin(self, model: "Model", history: History, epochs: int) -> None:
         """Lock the file, and clear away what a killed process has left of it."""
+        self._end()  # Ctrl-C may have kept the end of another fit from it
         if self._save_best_only:
             self._best.begin(history)
-        self._unlock()  # Ctrl-C may have kept the end of another fit from it
         self._lock = FileLock(self._path)
-        remove_leftovers(self._path)
+        try:
+            remove_leftovers(self._path)
+        except BaseException:
+            self._end()  # a callback that has not begun is not ended
+            raise
         self._saved_at = perf_counter()
 
     def on_progress(self, model: "Model", history: History, epoch: float) -> None:
@@ -222,13 +226,13 @@ class ModelCheckpoint(Callback):
             if not self._save_best_only and model._progress() not in (None, self._saved):
                 self._save(model)
         finally:
-            self._unlock()
-            self._forget()
+            self._end()
 
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+    def _end(self) -> None:
+        lock = self._lock
+        self._forget()
+        if lock is not None:
+            lock.release()
 
     def _is_time(self) -> bool:
         return self._every is None or perf_counter() - self._saved_at >= self._every

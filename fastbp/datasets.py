@@ -9,6 +9,7 @@ import os
 import zlib
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ Labels = npt.NDArray[np.int64]
 
 _UNSIGNED_BYTE = 8
 _LARGEST = 1 << 31  # bytes; no hostile header makes us ask for more
+_PIECE = 1 << 20  # nor, at once, for more than there is
 
 
 def load_digits() -> tuple[Images, Labels]:
@@ -92,10 +94,19 @@ def _read_idx(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
             size = math.prod(shape)
             if not 0 < size < _LARGEST:
                 raise ValueError(f"{path}: expected 1 to {_LARGEST} bytes, got the sizes {shape}")
-            data = file.read(size + 1)
+            data = _read(file, size + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path}: damaged gzip file ({error})") from error
     if len(data) != size:
         given = "more" if len(data) > size else f"{len(data)}: it is truncated"
         raise ValueError(f"{path}: expected {size} bytes after the header, got {given}")
     return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _read(file: Any, size: int) -> bytes:
+    """Return the next bytes of a file, `size` or all there are, in memory for those alone."""
+    pieces = []
+    while size > 0 and (piece := file.read(min(size, _PIECE))):
+        pieces.append(piece)
+        size -= len(piece)
+    return b"".join(pieces)

@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from fastbp import Model
-from fastbp._preprocessing import Classes, Preprocessing, Target
+from fastbp._preprocessing import Classes, Preprocessing, Target, Value
 from fastbp._tables import DataError, Table, printable, read_table
 from fastbp._validation import Array
 from fastbp.cli.files import require_writable, write_text
@@ -39,6 +39,8 @@ def predict(model_path: str, data: str, out: Path | None) -> None:
 def _outputs(model: Model, preprocessing: Preprocessing, table: Table) -> Array:
     outputs = model.predict(preprocessing.inputs(table))
     finite = np.isfinite(outputs).all(axis=1)
+    if isinstance(preprocessing.target, Value):
+        finite &= np.isfinite(preprocessing.target.decode(outputs))
     if not finite.all():
         where = next(iter(table.columns.values())).place(int(np.argmin(finite)))
         raise DataError(f"{where}: the row is too far from the training rows to predict anything")

@@ -1,6 +1,7 @@
 """The bundled digits, and IDX files whole and damaged."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,21 @@ def test_damaged_mnist(tmp_path, case, suffix):
     data = gzip.compress(data) if suffix else data
     with pytest.raises(ValueError, match=message):
         load_mnist(write(tmp_path, suffix=suffix, train_images=data))
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_memory_is_taken_for_what_is_there(tmp_path, suffix):
+    """Not for what the header claims."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in (1 << 10, 1 << 10, 1 << 10))
+    data = b"\0\0\x08\x03" + sizes + bytes(1000)
+    folder = write(tmp_path, suffix=suffix, train_images=gzip.compress(data) if suffix else data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"got 1000: it is truncated"):
+            load_mnist(folder)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,10 @@ def _tamper(path, change):
         (lambda m: m["preprocessing"]["features"].pop(), "expected a network of 1 inputs and 3"),
         (lambda m: m["preprocessing"]["target"]["classes"].pop(), "and 2 outputs"),
         (lambda m: m["preprocessing"]["features"][0].update(scale=0), "scale must be positive"),
+        (
+            lambda m: m["preprocessing"]["target"]["classes"].insert(0, "\ud800"),
+            r"classes must be Unicode, got '\ud800'",
+        ),
         (lambda m: m.update(preprocessing=None), "preprocessing: expected the keys"),
         (lambda m: m.update(training={"epochs": [1]}), "training: expected texts and numbers"),
         (lambda m: m.update(training=None), "training: expected texts and numbers"),
@@ -108,6 +112,17 @@ def test_tampered_models(fails, run, model, change, message):
     line = fails(2, "predict", model, "t.csv")
     assert "t.safetensors: " in line
     assert message in line
+
+
+def test_values_beyond_float64(fails, run, tmp_path):
+    (tmp_path / "v.csv").write_text("a,y\n" + "".join(f"{i},{i}.5\n" for i in range(40)))
+    assert run("train", "v.csv", "--epochs", 1).status == 0
+    _tamper(
+        "v.safetensors", lambda metadata: metadata["preprocessing"]["target"].update(scale=1e308)
+    )
+    (tmp_path / "far.csv").write_text("a\n19.5\n1e30\n")
+    line = fails(2, "predict", "v.safetensors", "far.csv")
+    assert "far.csv, line 3: the row is too far from the training rows" in line
 
 
 def test_inspect(run, model):

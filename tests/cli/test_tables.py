@@ -2,6 +2,7 @@ import gzip
 import math
 import re
 import time
+import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -52,7 +53,12 @@ def values(table):
         ('a,b\n1,2\n3,"4\n', "t.csv, line 3: not CSV: unexpected end of data"),
         ('a,b\n1,"2"3\n', "t.csv, line 2: not CSV: ',' expected after"),
         ("a,b\n1," + "9" * 200_000 + "\n", "t.csv, line 2: not CSV: field larger than"),
-        ("a" * (1 << 26), "t.csv, line 1: the line is longer than 67108864 characters"),
+        ("a" * (1 << 24), "t.csv, line 1: the row is longer than 16777216 characters"),
+        (
+            'a\n"' + '","\n' * (1 << 22),
+            "line .*: the row is longer than 16777216 characters",
+        ),
+        ("," * (1 << 16), "t.csv, line 1: 65537 columns are too many \\(at most 65536\\)"),
     ],
 )
 def test_bad_csv_is_refused_by_line_and_column(read, content, message):
@@ -81,6 +87,16 @@ def test_bad_cell_among_numbers_is_refused_by_line_and_column(read, cell, proble
     with pytest.raises(DataError, match=f"^t.csv, line 4, column 'b': {problem}"):
         table.columns["b"].numbers()
     assert table.columns["a"].numbers().tolist() == [1, 3, 5]
+
+
+def test_a_long_cell_is_refused_at_once(read):
+    """Its digits are looked at once each, not once for each other."""
+    begun = time.perf_counter()
+    with pytest.raises(DataError, match="is not a finite number"):
+        read("a\n1\n" + "1" * 100_000 + "x\n").columns["a"].numbers()
+    assert time.perf_counter() - begun < 2
+    with pytest.raises(DataError, match=r"line 3, column 'a': '1\\n' is not a finite number"):
+        read('a\n1\n"1\n"\n').columns["a"].numbers()
 
 
 def test_empty_category_is_refused_by_line_and_column(read):
@@ -216,6 +232,39 @@ def test_parquet(tmp_path):
         columns["list"].categories()
 
 
+def test_a_parquet_file_with_a_forged_number_of_rows(tmp_path):
+    """Memory is taken for the rows that are there."""
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"a": range(200)}), path, compression="none", use_dictionary=False)
+    rows, forged = thrift_integer(200), thrift_integer(1 << 41)
+    data = path.read_bytes()
+    length = int.from_bytes(data[-8:-4], "little")
+    footer = data[-8 - length : -8].replace(rows, forged)
+    assert footer.count(forged) >= 2
+    path.write_bytes(data[: -8 - length] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(DataError, match=r"t.parquet: (not a Parquet file|cannot be read): "):
+        read_table(str(path))
+    assert pa.default_memory_pool().max_memory() < before + (1 << 26)
+
+
+def thrift_integer(n):
+    """An i64 as Parquet's footer spells it: zigzag, seven bits a byte, the lowest first."""
+    n, digits = 2 * n, []
+    while n:
+        digits.append(n & 0x7F)
+        n >>= 7
+    return bytes([d | 0x80 for d in digits[:-1]] + digits[-1:])
+
+
+@pytest.mark.parametrize("kind", [pa.duration("s"), pa.timestamp("s")])
+def test_cells_without_a_value_in_python(tmp_path, kind):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"t": pa.array([1 << 53], pa.int64()).cast(kind)}), path)
+    with pytest.raises(DataError, match=r"column 't': cells of type .* cannot be used"):
+        read_table(str(path)).columns["t"].numbers()
+
+
 def test_damaged_parquet(tmp_path):
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"a": list(range(1000))}), path)
@@ -260,12 +309,31 @@ def test_npz_of_any_numbers(tmp_path, dtype):
         ),
         ({"X": np.ones((0, 3))}, "the table has no rows"),
         ({"X": np.ones((3, 0))}, "the table has no rows"),
+        ({"X": np.ones((0, 1 << 40))}, r"columns are too many \(at most 65536\)"),
     ],
 )
 def test_bad_npz(tmp_path, arrays, message):
     np.savez(tmp_path / "t.npz", **arrays)
     with pytest.raises(DataError, match=message):
         read_table(str(tmp_path / "t.npz"))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_npz_in_another_compression(tmp_path, method):
+    np.savez(tmp_path / "good.npz", X=np.eye(3))
+    with zipfile.ZipFile(tmp_path / "good.npz") as good:
+        array = good.read("X.npy")
+    with zipfile.ZipFile(tmp_path / "t.npz", "w", method) as archive:
+        archive.writestr("X.npy", array)
+    with pytest.raises(DataError, match=r"X.npy is not compressed as np.savez_compressed does"):
+        read_table(str(tmp_path / "t.npz"))
+
+
+def test_too_many_columns_of_parquet(tmp_path):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({f"c{i}": [1] for i in range(65_537)}), path)
+    with pytest.raises(DataError, match="65537 columns are too many"):
+        read_table(str(path))
 
 
 def test_damaged_npz(tmp_path):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 STATE = r"""
-import ctypes, json, os, platform, random, signal, sys, warnings
+import ctypes, json, locale, os, platform, random, signal, sys, warnings
 
 import numpy as np
 
@@ -19,6 +19,12 @@ def floating_point_mode():
     environment = (ctypes.c_uint32 * 8)()
     assert ctypes.CDLL(None).fegetenv(environment) == 0
     return environment[7] & ~0x3F
+
+
+def rounding():
+    "Of sums and products (up, down, to even), as their results show it."
+    one, half = float(os.environ.get("NO_SUCH_NAME", 1)), 2.0**-53
+    return [(one + half).hex(), (-one - half).hex(), (one / 3).hex()]
 
 
 def denormals():
@@ -42,9 +48,12 @@ def kernel_view():
 
 
 def state():
+    before_umask = os.umask(0o77)
+    os.umask(before_umask)
     random_state = np.random.get_state()
     return {
         "mode": floating_point_mode(),
+        "rounding": rounding(),
         "denormals": denormals(),
         "errors": np.geterr(),
         "environment": dict(os.environ),
@@ -56,6 +65,10 @@ def state():
         "recursion": sys.getrecursionlimit(),
         "switch": sys.getswitchinterval(),
         "directory": os.getcwd(),
+        "locale": locale.setlocale(locale.LC_ALL),
+        "umask": before_umask,
+        "hooks": [repr(hook) for hook in (sys.excepthook, sys.unraisablehook, sys.displayhook)],
+        "path": list(sys.path),
     }
 """
 TRAINING = """
@@ -96,9 +109,71 @@ def test_training_changes_nothing(threads):
     assert set(differing(code)) <= ({"kernel"} if threads > 1 else set())
 
 
+def test_exceptions_change_nothing():
+    code = """
+import fastbp
+from fastbp import _engine
+
+fastbp.set_num_threads(1)
+
+class Raising(fastbp.Callback):
+    def on_epoch_end(self, model, history):
+        raise KeyboardInterrupt
+
+model = fastbp.Model([4, 8, 1], loss="squared_error", seed=0)
+X, y = np.ones((20, 4)), np.full(20, 1e30)
+for call in (
+    lambda: model.fit(X * np.nan, y),
+    lambda: model.fit(X, y, optimizer=fastbp.SGD(1e9), epochs=9),
+    lambda: model.fit(X, y * 0, callbacks=[Raising()]),
+    lambda: fastbp.Model.load("no such file"),
+    lambda: model.save("/no/such/folder/net"),
+):
+    try:
+        call()
+    except BaseException as error:
+        assert isinstance(error, (ValueError, KeyboardInterrupt, OSError)), error
+    else:
+        raise AssertionError
+"""
+    assert differing(code) == []
+
+
+def test_an_error_of_the_system_is_not_forgotten():
+    """Training leaves `errno` as C code that asks for it later would find it."""
+    code = """
+import ctypes
+import fastbp
+from fastbp import _engine
+
+libc = ctypes.CDLL(None, use_errno=False)
+libc.__errno_location.restype = ctypes.POINTER(ctypes.c_int)
+fastbp.set_num_threads(2)
+_engine.set_thread_grain(0)
+model = fastbp.Model([4, 8, 1], loss="squared_error", seed=0)
+X, y = np.ones((200, 4)), np.ones(200)
+model.fit(X, y, epochs=1)
+where = libc.__errno_location()
+where[0] = 0
+model.fit(X, y, epochs=1)
+print(where[0], flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import numpy as np\n{code}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "0\n"
+
+
 CHANGES = {
     "denormals": "libc, mode = ctypes.CDLL(None), (ctypes.c_uint32 * 8)()\n"
     "libc.fegetenv(mode)\nmode[7] |= 0x8040\nlibc.fesetenv(mode)",
+    "rounding": "libc = ctypes.CDLL(None)\nlibc.fesetround(0x800)",
+    "locale": "locale.setlocale(locale.LC_ALL, 'C.UTF-8')",
+    "umask": "os.umask(0o12)",
+    "path": "sys.path.append('x')",
     "environment": "os.environ['ONE'] = '1.0'",
     "handlers": "signal.signal(signal.SIGUSR1, lambda *_: None)",
     "kernel": "import threading, time\nthreading.Thread(target=time.sleep, args=(1,)).start()",

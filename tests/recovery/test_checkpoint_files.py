@@ -219,7 +219,7 @@ def full(*arguments):
 def test_a_disk_that_fails(path, monkeypatch, function):
     before = path.read_bytes()
     if function == "write":
-        monkeypatch.setattr(_files.os, "fdopen", full)
+        monkeypatch.setattr(_files, "_write_beside", full)
     elif function == "read back":
         monkeypatch.setattr(_files, "_read_back", full)
     else:
