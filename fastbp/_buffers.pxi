@@ -82,6 +82,7 @@ cdef enum:
 cdef struct CheckTask:
     fbp_samples samples
     int64_t n, n_in
+    double largest
     int nonfinite
 
 
@@ -91,22 +92,23 @@ cdef void check_worker(void *task, int tid, int team) noexcept nogil:
     cdef fbp_samples part = check.samples
     cdef int64_t begin = share(check.n, 1, tid, team), row, column
     part.x += begin * part.x_stride0
-    if not fbp_all_finite(&part, share(check.n, 1, tid + 1, team) - begin, check.n_in, &row,
-                          &column):
+    if not fbp_all_finite(&part, share(check.n, 1, tid + 1, team) - begin, check.n_in,
+                          check.largest, &row, &column):
         fbp_raise_flag(&check.nonfinite)
 
 
-def first_nonfinite(x):
+def first_nonfinite(x, bint single=False):
     cdef Samples samples = Samples(x)
     cdef CheckTask check
     cdef int64_t row = 0, column = 0
     cdef bint large = samples.n * samples.n_in >= CHECK_PARALLEL
     cdef int threads = affordable(get_num_threads() if large else 1)
     check.samples, check.n, check.n_in, check.nonfinite = samples.c, samples.n, samples.n_in, 0
+    check.largest = FLT_MAX if single else DBL_MAX
     with nogil:
         on_team(check_worker, &check, threads)
         if check.nonfinite:
-            fbp_all_finite(&check.samples, check.n, check.n_in, &row, &column)
+            fbp_all_finite(&check.samples, check.n, check.n_in, check.largest, &row, &column)
     return (row, column) if check.nonfinite else None
 
 

@@ -179,8 +179,8 @@ cdef extern from "fastbp/fastbp.h" nogil:
     void fbp_denormals_restore(uint64_t saved)
     double fbp_power(double beta, int64_t t)
     double fbp_sum(const double *x, int64_t n)
-    int fbp_all_finite(const fbp_samples *s, int64_t n, int64_t n_in, int64_t *row,
-                       int64_t *column)
+    int fbp_all_finite(const fbp_samples *s, int64_t n, int64_t n_in, double largest,
+                       int64_t *row, int64_t *column)
     double fbp_seconds()
     void fbp_prefer_huge_pages(void *memory, size_t size)
 

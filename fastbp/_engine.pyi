@@ -71,8 +71,8 @@ def judge_team(
     ``waited``: of these, what the first thread of a team has spent at barriers.
     """
 
-def first_nonfinite(x: Array) -> tuple[int, int] | None:
-    """Row and column of the first NaN or infinity of a 2-d ``x``."""
+def first_nonfinite(x: Array, single: bool = False) -> tuple[int, int] | None:
+    """Row and column of the first NaN or infinity of a 2-d ``x``, or of it as float32."""
 
 def sum_float64(values: Float64) -> float:
     """Sum in a fixed order: the same bits everywhere."""

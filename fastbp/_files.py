@@ -103,7 +103,7 @@ class FileLock:
         while True:
             self._file = open(self._lock, "ab")  # noqa: SIM115 -- open as long as the lock is held
             try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if self._is_current():
                     return
             except OSError as error:

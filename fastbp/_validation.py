@@ -308,13 +308,7 @@ def _refuse_nonfinite(array: Array, name: str, dtype: np.dtype[Any], hint: str =
 
 def first_nonfinite(array: Array, dtype: np.dtype[Any]) -> tuple[int, int] | None:
     """Return the place of the first value of a 2-d array that is not finite in ``dtype``."""
-    if array.dtype.kind != "f" or array.dtype.itemsize <= dtype.itemsize or not array.size:
-        return _engine.first_nonfinite(array)
-    largest = np.finfo(dtype).max
-    if array.min() >= -largest and array.max() <= largest:  # which NaN is not
-        return None
-    row, column = np.unravel_index(int((~(abs(array) <= largest)).argmax()), array.shape)
-    return int(row), int(column)
+    return _engine.first_nonfinite(array, dtype == np.float32)
 
 
 def _refuse_outside(array: Array, name: str, low: float, high: float, expected: str) -> None:

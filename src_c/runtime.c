@@ -3,6 +3,7 @@
 
 #define _DEFAULT_SOURCE 1 /* POSIX and madvise */
 
+#include <float.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -101,50 +102,54 @@ double fbp_sum(const double *x, int64_t n)
     return sum;
 }
 
-/* 1 if n elements, `stride` bytes apart, are all finite: none has all bits of its exponent set */
-static inline int finite_f32(const char *x, ptrdiff_t stride, int64_t n)
+/* 1 if n elements, `stride` bytes apart, are at most as large as `largest`, as NaN is not: without
+ * their signs, numbers of the same kind have the order of their bits */
+static inline int within_f32(const char *x, ptrdiff_t stride, int64_t n, float largest)
 {
-    const uint32_t exponent = UINT32_C(0x7f800000);
-    uint32_t found = 0;
+    uint32_t limit, found = 0;
+    memcpy(&limit, &largest, sizeof limit);
     for (int64_t i = 0; i < n; i++) {
         uint32_t bits;
         memcpy(&bits, x + i * stride, sizeof bits);
-        found |= (bits & exponent) == exponent;
+        found |= (bits & INT32_MAX) > limit;
     }
     return !found;
 }
 
-static inline int finite_f64(const char *x, ptrdiff_t stride, int64_t n)
+static inline int within_f64(const char *x, ptrdiff_t stride, int64_t n, double largest)
 {
-    const uint64_t exponent = UINT64_C(0x7ff) << 52;
-    uint64_t found = 0;
+    uint64_t limit, found = 0;
+    memcpy(&limit, &largest, sizeof limit);
     for (int64_t i = 0; i < n; i++) {
         uint64_t bits;
         memcpy(&bits, x + i * stride, sizeof bits);
-        found |= (bits & exponent) == exponent;
+        found |= (bits & INT64_MAX) > limit;
     }
     return !found;
 }
 
 /* The constant strides let the compiler use vectors. */
-static int finite_row(int dtype, const char *x, ptrdiff_t stride, int64_t n)
+static int finite_row(int dtype, const char *x, ptrdiff_t stride, int64_t n, double largest)
 {
+    enum { SINGLE = sizeof(float), DOUBLE = sizeof(double) };
     if (dtype == FBP_F32) {
-        return stride == sizeof(float) ? finite_f32(x, sizeof(float), n) : finite_f32(x, stride, n);
+        return stride == SINGLE ? within_f32(x, SINGLE, n, FLT_MAX)
+                                : within_f32(x, stride, n, FLT_MAX);
     }
-    return stride == sizeof(double) ? finite_f64(x, sizeof(double), n) : finite_f64(x, stride, n);
+    return stride == DOUBLE ? within_f64(x, DOUBLE, n, largest) : within_f64(x, stride, n, largest);
 }
 
-int fbp_all_finite(const fbp_samples *s, int64_t n, int64_t n_in, int64_t *row, int64_t *column)
+int fbp_all_finite(const fbp_samples *s, int64_t n, int64_t n_in, double largest, int64_t *row,
+                   int64_t *column)
 {
     if (s->x_dtype != FBP_F32 && s->x_dtype != FBP_F64) {
         return 1;
     }
     for (int64_t r = 0; r < n; r++) {
         const char *const x = s->x + r * s->x_stride0;
-        if (!finite_row(s->x_dtype, x, s->x_stride1, n_in)) {
+        if (!finite_row(s->x_dtype, x, s->x_stride1, n_in, largest)) {
             int64_t c = 0;
-            while (finite_row(s->x_dtype, x + c * s->x_stride1, s->x_stride1, 1)) {
+            while (finite_row(s->x_dtype, x + c * s->x_stride1, s->x_stride1, 1, largest)) {
                 c++;
             }
             *row = r;

@@ -354,8 +354,10 @@ void fbp_denormals_restore(uint64_t saved);
 double fbp_power(double beta, int64_t t);
 /* FBP_SUM_LANES interleaved partial sums, added in order */
 double fbp_sum(const double *x, int64_t n);
-/* 1 if all n x n_in elements of X are finite; else 0 with the first offender's row and column */
-int fbp_all_finite(const fbp_samples *s, int64_t n, int64_t n_in, int64_t *row, int64_t *column);
+/* 1 if all n x n_in elements of X are finite, and those of float64 at most as large as `largest`;
+ * else 0 with the first offender's row and column */
+int fbp_all_finite(const fbp_samples *s, int64_t n, int64_t n_in, double largest, int64_t *row,
+                   int64_t *column);
 /* seconds of a monotonic clock */
 double fbp_seconds(void);
 
