@@ -70,10 +70,13 @@ def train(
 
 @app.command()
 def predict(
-    model: options.ModelFile, data: options.Data, out: options.PredictionsOut = None
+    model: options.ModelFile,
+    data: options.Data,
+    out: options.PredictionsOut = None,
+    excel_safe: options.ExcelSafe = False,
 ) -> None:
     """Write a label with its probabilities, or a value, for every row of a table."""
-    prediction.predict(model, data, out)
+    prediction.predict(model, data, out, excel_safe)
 
 
 @app.command()

@@ -93,6 +93,8 @@ Checkpoint = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from --checkpoint, if there is that file.")
 ]
+_EXCEL_HELP = "Put ' before labels that a spreadsheet would take for a formula."
+ExcelSafe = Annotated[bool, typer.Option("--excel-safe", help=_EXCEL_HELP)]
 PredictionsOut = Annotated[
     Path | None, typer.Option(help="CSV file to write (default: standard output).")
 ]

@@ -16,8 +16,10 @@ from fastbp.cli.files import require_writable, write_text
 from fastbp.cli.report import say
 from fastbp.cli.trained import load_trained
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet's formulas begin with
 
-def predict(model_path: str, data: str, out: Path | None) -> None:
+
+def predict(model_path: str, data: str, out: Path | None, excel_safe: bool) -> None:
     """Write a prediction for every row of a table; to standard output if `out` is None."""
     if out:
         require_writable(out, inputs=(model_path, data))
@@ -27,7 +29,7 @@ def predict(model_path: str, data: str, out: Path | None) -> None:
         raise typer.BadParameter(f"{name}: not written by fastbp train; use Model.load in Python")
     table = read_table(data)
     outputs = _outputs(trained.model, trained.preprocessing, table)
-    text = _as_csv(trained.preprocessing.target, outputs)
+    text = _as_csv(trained.preprocessing.target, outputs, excel_safe)
     if out:
         write_text(text, out)
         say(f"Predictions: {out}, {table.n_rows:,} rows")
@@ -47,12 +49,16 @@ def _outputs(model: Model, preprocessing: Preprocessing, table: Table) -> Array:
     return outputs
 
 
-def _as_csv(target: Target, outputs: Array) -> str:
+def _as_csv(target: Target, outputs: Array, excel_safe: bool) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if isinstance(target, Classes):
         writer.writerow(["prediction", *(f"probability_{label}" for label in target.classes)])
-        labels = (target.classes[i] for i in outputs.argmax(axis=1))
+        classes = [
+            f"'{label}" if excel_safe and label.startswith(_FORMULA) else label
+            for label in target.classes
+        ]
+        labels = (classes[i] for i in outputs.argmax(axis=1))
         # str() of a float32 is the shortest text that gives it back; of a float it is longer
         writer.writerows(
             [label, *map(str, row)] for label, row in zip(labels, outputs, strict=True)

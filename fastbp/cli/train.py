@@ -184,13 +184,9 @@ def _fit(
 ) -> int | None:
     """Train with a progress bar; return the signal that ended it, after a whole minibatch."""
     callbacks: list[Callback] = [TrainingProgress()]
-    resume = None
+    resume = _to_resume(request)
     if request.checkpoint is not None:
         callbacks.append(ModelCheckpoint(request.checkpoint, every_seconds=_SECONDS))
-        resume = request.checkpoint if request.resumes and request.checkpoint.exists() else None
-        if request.resumes:
-            what = "Resumed from" if resume else "Nothing to resume yet in"
-            say(f"{what}: {request.checkpoint}")
     try:
         with _sigterm_as_ctrl_c():
             model.fit(
@@ -208,6 +204,22 @@ def _fit(
     except KeyboardInterrupt:
         return signal.SIGINT
     return None
+
+
+def _to_resume(request: TrainingRequest) -> Path | None:
+    """Return the checkpoint to go on from, which can be read; None: there is none, or not yet."""
+    if request.checkpoint is None or not request.resumes:
+        return None
+    try:
+        with request.checkpoint.open("rb"):
+            say(f"Resumed from: {request.checkpoint}")
+            return request.checkpoint
+    except FileNotFoundError:
+        say(f"Nothing to resume yet in: {request.checkpoint}")
+        return None
+    except OSError as error:
+        name = printable(str(request.checkpoint))
+        raise DataError(f"{name}: cannot be read: {error.strerror}") from error
 
 
 @contextmanager

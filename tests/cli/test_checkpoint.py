@@ -2,6 +2,7 @@
 
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,3 +114,16 @@ def test_files_that_cannot_be(fails, path, message):
 
 def test_resume_without_a_checkpoint(fails):
     assert "--resume needs --checkpoint" in fails(2, "train", "--resume")
+
+
+def test_a_checkpoint_that_cannot_be_read(fails, tmp_path, monkeypatch):
+    opened = Path.open
+
+    def refuse(path, *arguments, **options):
+        if path.name == "run.ckpt":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    line = fails(2, *TRAIN, "--resume")
+    assert line == "fastbp: run.ckpt: cannot be read: Permission denied"

@@ -37,6 +37,19 @@ def test_labels_and_probabilities(run, model, tmp_path):
     assert run("predict", model, "t.csv").out == (tmp_path / "p.csv").read_text()
 
 
+def test_labels_that_a_spreadsheet_would_take_for_formulas(run, tmp_path):
+    labels = ["=1+1", "@sum", "-a", "+b", "plain"]
+    rows = "".join(f"{i % 5},{labels[i % 5]}\n" for i in range(100))
+    (tmp_path / "t.csv").write_text(f"n,label\n{rows}")
+    train = ("train", "t.csv", "--epochs", 300, "--hidden", "32", "--batch-size", 8)
+    assert run(*train, "--validation", 0).status == 0
+    for options, mark in (((), ""), (("--excel-safe",), "'")):
+        assert run("predict", "t.safetensors", "t.csv", "--out", "p.csv", *options).status == 0
+        table = list(csv.DictReader((tmp_path / "p.csv").read_text().splitlines()))
+        found = [row["prediction"] for row in table[:5]]
+        assert found == [mark * (label != "plain") + label for label in labels]
+
+
 def test_columns_go_by_name(run, model, tmp_path):
     (tmp_path / "a.csv").write_text("n,c\n4,a\n5,b\n")
     (tmp_path / "b.csv").write_text('more,c,colour,n\n?,a,,4\n"?",b,violet,5\n')
