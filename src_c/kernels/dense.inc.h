@@ -67,14 +67,6 @@ static void FBP_K(one_output)(const real *const *rows, int64_t n_rows, int64_t n
     }
 }
 
-/* Rows of a panel that pass through product and activation together: whole tiles, and all in L1. A
- * deep product spills its rows between blocks of k, and takes all at once. */
-static FBP_INLINE int64_t FBP_K(rows_at_once)(int64_t depth, int64_t n_rows)
-{
-    enum { WHOLE_TILES = 48 };
-    return depth <= FBP_DEPTH && n_rows > WHOLE_TILES ? WHOLE_TILES : n_rows;
-}
-
 /* a = sigma(rows w + b). Reads rows, w, b; writes a and slope. */
 static void FBP_K(dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_in, fbp_operand w,
                              const void *b, int64_t n_out, int activation, double alpha, void *a,
@@ -86,25 +78,23 @@ static void FBP_K(dense_fwd)(const void *const *rows, int64_t n_rows, int64_t n_
         FBP_K(activate_rows)(activation, alpha, n_rows, 1, ld, a, a, keeps_slope ? slope : NULL);
         return;
     }
-    const int64_t block = FBP_K(rows_at_once)(n_in, n_rows);
     for (int64_t j = 0; j < n_out; j += FBP_K(PANEL)) {
         const int64_t width = FBP_K(panel_width)(n_out - j);
+        real *const z = (real *)a + j;
         FBP_K(tiles) t = {
+            .rows = (const real *const *)rows,
+            .m = n_rows,
             .depth = n_in,
+            .c = z,
             .ld_c = ld,
             .fetch = j == 0,
             .init = (const real *)b + j,
             .ld_init = 0,
         };
         t.b = FBP_K(panel_of)(w, n_in, n_out, j, &t.ld_b);
-        for (int64_t r = 0; r < n_rows; r += block) {
-            t.rows = (const real *const *)rows + r;
-            t.m = n_rows - r < block ? n_rows - r : block;
-            t.c = (real *)a + r * ld + j;
-            FBP_K(panel_product)(t, width);
-            FBP_K(activate_rows)(activation, alpha, t.m, width, ld, t.c, t.c,
-                                 keeps_slope ? (real *)slope + r * ld + j : NULL);
-        }
+        FBP_K(panel_product)(t, width);
+        FBP_K(activate_rows)(activation, alpha, n_rows, width, ld, z, z,
+                             keeps_slope ? (real *)slope + j : NULL);
     }
 }
 
@@ -135,20 +125,19 @@ static void FBP_K(dense_bwd_dz)(const void *const *dz_rows, int64_t n_rows, int6
                                 fbp_operand wt, int64_t n_in, int activation, double alpha,
                                 const void *a, const void *slope, void *dz_below, int64_t ld)
 {
-    const int64_t block = FBP_K(rows_at_once)(n_out, n_rows);
     for (int64_t i = 0; i < n_in; i += FBP_K(PANEL)) {
         const int64_t width = FBP_K(panel_width)(n_in - i);
-        FBP_K(tiles) t = {.depth = n_out, .ld_c = ld};
+        FBP_K(tiles) t = {
+            .rows = (const real *const *)dz_rows,
+            .m = n_rows,
+            .depth = n_out,
+            .c = (real *)dz_below + i,
+            .ld_c = ld,
+        };
         t.b = FBP_K(panel_of)(wt, n_out, n_in, i, &t.ld_b);
-        for (int64_t r = 0; r < n_rows; r += block) {
-            const int64_t at = r * ld + i;
-            t.rows = (const real *const *)dz_rows + r;
-            t.m = n_rows - r < block ? n_rows - r : block;
-            t.c = (real *)dz_below + at;
-            FBP_K(panel_product)(t, width);
-            FBP_K(times_slope_rows)(activation, alpha, t.m, width, ld, (const real *)a + at,
-                                    slope ? (const real *)slope + at : NULL, t.c);
-        }
+        FBP_K(panel_product)(t, width);
+        FBP_K(times_slope_rows)(activation, alpha, n_rows, width, ld, (const real *)a + i,
+                                slope ? (const real *)slope + i : NULL, t.c);
     }
 }
 
