@@ -3,7 +3,7 @@
 Everything else about the package stands in pyproject.toml. Switches (environment, ``=1``):
 
 ``FASTBP_NO_OPENMP``  build serial, without the warning
-``FASTBP_DEBUG``      index and overflow checks in the Cython modules, ``-O1 -g``
+``FASTBP_DEBUG``      checks of indices and of None in the Cython modules, ``-O1 -g``
 ``FASTBP_WERROR``     warnings in ``src_c`` are errors
 """
 
@@ -66,12 +66,13 @@ OPENMP_FLAGS = [  # compile, link
     (["-Xpreprocessor", "-fopenmp"], ["-lomp"]),  # Apple's clang with libomp beside it
 ]
 
+# Not overflowcheck: it takes hashes of unsigned integers for errors, and raises without the GIL.
+# tools/sanitizers.py finds overflows.
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": DEBUG,
     "initializedcheck": DEBUG,
     "nonecheck": DEBUG,
-    "overflowcheck": DEBUG,
     "wraparound": False,  # with boundscheck on, a negative index is an error too
     "cdivision": True,
     "embedsignature": False,

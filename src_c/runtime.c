@@ -1,7 +1,7 @@
 /* What the loops need besides kernels: floating-point mode, clock, barrier, fixed-order sums,
  * checks. */
 
-#define _DEFAULT_SOURCE 1 /* POSIX and madvise */
+#define _GNU_SOURCE 1 /* POSIX, madvise and dladdr */
 
 #include <float.h>
 #include <limits.h>
@@ -20,6 +20,7 @@
 #include "fastbp/fastbp.h"
 
 #ifdef _OPENMP
+#include <dlfcn.h>
 #include <omp.h>
 #include <pthread.h>
 #endif
@@ -296,8 +297,21 @@ int fbp_possible_threads(int n)
     return 1 + started;
 }
 
+/* Of libomp, the OpenMP of clang and Intel; gcc's programs run on it too where it is loaded first */
+extern int __kmpc_global_thread_num(void *) __attribute__((weak));
+
+static int on_libomp(void)
+{
+    int (*const of_libomp)(void *) = __kmpc_global_thread_num;
+    int (*const in_use)(void) = omp_get_max_threads;
+    Dl_info libomp, openmp;
+    return of_libomp && dladdr((void *)of_libomp, &libomp) && dladdr((void *)in_use, &openmp) &&
+           libomp.dli_fbase == openmp.dli_fbase;
+}
+
 /* The team's threads do not come along into a child; libgomp would wait for them there. Given back
- * before the fork, they are started anew on both sides when next needed. */
+ * before the fork, they are started anew on both sides when next needed. libomp sees to forks by
+ * itself; a child that had given its threads back would end there, or its parent wait for ever. */
 static void before_fork(void)
 {
     if (!omp_in_parallel()) {
@@ -307,7 +321,7 @@ static void before_fork(void)
 
 int fbp_survive_fork(void)
 {
-    return pthread_atfork(before_fork, NULL, NULL);
+    return on_libomp() ? 0 : pthread_atfork(before_fork, NULL, NULL);
 }
 #else
 int fbp_openmp_version(void)

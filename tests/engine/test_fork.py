@@ -3,8 +3,11 @@
 import os
 import subprocess
 import sys
+from glob import glob
 
 import pytest
+
+from fastbp import _engine
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
@@ -27,6 +30,11 @@ def fitted():
     return model.parameters.tobytes()
 
 
+child = os.fork()  # before any team
+if child == 0:
+    os._exit(0)
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+assert status == 0, f"the first child: {status}"
 expected = fitted()
 for fork in range(20):
     child = os.fork()
@@ -39,9 +47,26 @@ for fork in range(20):
 """
 
 
+def fork_with(**environment):
+    """Run the above; the environment is that of Python, and more."""
+    command = [sys.executable, "-c", FORKS]
+    environment = os.environ | environment
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
 def test_forks_train_on():
     """Twenty children and their parent have the bits from before the fork."""
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = fork_with()
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif("gcc" not in _engine.build_info()["compiler"], reason="is on libomp already")
+def test_forks_train_on_with_libomp_in_place_of_libgomp():
+    """It sees to forks by itself, and must be let."""
+    libomp = glob("/usr/lib/llvm-*/lib/libomp.so*")
+    if not libomp:
+        pytest.skip("needs libomp, of clang")
+    done = fork_with(LD_PRELOAD=libomp[0])
     assert done.returncode == 0, done.stderr
