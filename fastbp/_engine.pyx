@@ -54,7 +54,9 @@ cdef enum:
     PANELS_MIN_ROWS = 24  # of a thread's rows: they pay for copies of w that updates keep
     PANELS_ONCE_MIN_ROWS = 256  # and for copies made for them alone
     BLOCK_OF_SPARSE = 1 << 10  # most rows of a sparse X between barriers
-    BLOCK_OF_SLAB = 1 << 11  # most rows of a slab between barriers: Ctrl-C is seen there
+    BLOCK_OF_SLAB = 1 << 11  # most rows of a slab between barriers, where Ctrl-C is seen,
+    LEAST_OF_SLAB = 96  # fewer where so many are more than so many floating-point operations
+    FLOP_OF_SLABS = 1_000_000_000
     BETWEEN_SIGNALS = 500000000  # floating-point operations of a pass between two looks at Ctrl-C
     UPDATE = 60  # floating-point operations in whose time a weight is updated
 
@@ -158,6 +160,10 @@ cdef class Network:
         if sparse:
             return min(batch, <int64_t>BLOCK_OF_SPARSE)
         return fbp_plan_block(self.layers, self.n_layers, self.itemsize, batch, bf16)
+
+    cdef int64_t block_of_slab(self, int slabs) noexcept:
+        cdef int64_t rows = <int64_t>FLOP_OF_SLABS // (6 * self.n_parameters * slabs)
+        return min(max(rows, <int64_t>LEAST_OF_SLAB), <int64_t>BLOCK_OF_SLAB)
 
     cdef bint few(self, int64_t batch) noexcept:
         """Whether there is less of dz to transpose, there and back, than of w."""
@@ -327,7 +333,7 @@ cdef class Epoch:
             slabs = fbp_plan_slabs(network.layers, network.n_layers, batch)
         e.n_slabs = slabs if slabs > 1 else 0
         e.few_samples = slabs == 1 and network.few(batch) and not (half or sparse or drops)
-        e.block = (min(batch, slabs * <int64_t>BLOCK_OF_SLAB) if slabs > 1
+        e.block = (min(batch, slabs * network.block_of_slab(slabs)) if slabs > 1
                    else network.block_for(batch, half, sparse))
         if slabs == 1 and batch <= FBP_FEW_SAMPLES and not half:
             # by rows there are fewer, but a small net pays as much for what is exchanged at them
