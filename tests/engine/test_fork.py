@@ -39,7 +39,7 @@ expected = fitted()
 for fork in range(20):
     child = os.fork()
     if child == 0:
-        signal.alarm(10)
+        signal.alarm(30)
         os._exit(0 if fitted() == expected else 1)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert status == 0, f"child {fork}: {status} (1: other bits, -{signal.SIGALRM}: hung)"
@@ -52,7 +52,7 @@ def fork_with(**environment):
     command = [sys.executable, "-c", FORKS]
     environment = os.environ | environment
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, env=environment, capture_output=True, text=True, timeout=100, check=False
     )
 
 
