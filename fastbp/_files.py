@@ -124,10 +124,14 @@ class FileLock:
             return False
 
     def release(self) -> None:
-        """Let others have it."""
+        """Let others have it, if they have not got it already."""
+        if self._file.closed:
+            return
         try:
-            with self._file:
+            try:
                 self._lock.unlink(missing_ok=True)
+            finally:
+                self._file.close()
         except OSError as error:
             name_file(error, self._lock)
             raise

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import wraps
 from reprlib import repr as short
 from threading import Lock
 from time import perf_counter
@@ -42,9 +42,9 @@ def as_callbacks(callbacks: Iterable[Callback], verbose: int) -> list[Callback]:
 
 # By identity, so that nothing of it is in an object: a copy of what is being fitted is free. An
 # object is being fitted while its lock is held. A lock that is let go by its own ``with`` is so
-# after Ctrl-C at any moment; a flag, or a lock that is taken by ``acquire``, is not.
+# after Ctrl-C at any moment; a flag, or a lock that is taken by ``acquire``, is not. There is no
+# lock around all this: a child of a fork could find it held by a thread that it has not got.
 _FITS: dict[int, Lock] = {}
-_BEGINNING = Lock()
 
 
 @contextmanager
@@ -52,12 +52,12 @@ def fitting_alone(owner: object) -> Iterator[None]:
     """Let no other fit of the same object begin; RuntimeError if one has begun already."""
     running = Lock()
     with running:
-        with _BEGINNING:
-            if is_being_fitted(owner):
-                raise RuntimeError(
-                    "fit: this model is being fitted already, by a callback or thread"
-                )
-            _FITS[id(owner)] = running
+        first = _FITS.setdefault(id(owner), running)  # one step, whatever threads do
+        if first is not running:
+            if first.locked():
+                what = "this model is being fitted already, by a callback or thread"
+                raise RuntimeError(f"fit: {what}")
+            _FITS[id(owner)] = running  # Ctrl-C has kept the fit before from taking its entry back
         try:
             yield
         finally:
@@ -132,15 +132,12 @@ class Fit:
     def __post_init__(self) -> None:
         """Put checkpoints last: they save what all others say, and end before these clean up."""
         self.callbacks = sorted(self.callbacks, key=lambda hook: isinstance(hook, ModelCheckpoint))
+        # those whose state belongs to a checkpoint
+        self.stateful = [h for h in self.callbacks if type(h).state is not Callback.state]
 
     def callbacks_around(self, epochs: int) -> AbstractContextManager[None]:
         """Begin all callbacks; end those that have begun, however the fit ends."""
         return callbacks_around(self.callbacks, self.model, self.history, epochs)
-
-    @cached_property
-    def stateful(self) -> list[Callback]:
-        """The callbacks whose state belongs to a checkpoint."""
-        return [hook for hook in self.callbacks if type(hook).state is not Callback.state]
 
     def run(self, epochs: int) -> bool:
         """Train until all epochs are done or a callback stops; say whether one did."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from reprlib import repr as short
 from typing import Any, Protocol, Self
 
@@ -161,9 +160,16 @@ class Trainer:
     tracks: bool = False  # whether `position` will be asked for
     _begun: tuple[int, _engine.Epoch] | None = None
 
+    def __post_init__(self) -> None:
+        """Cut the samples once: without weights the minibatches are alike in any order.
+
+        Not in a cached_property, whose lock a child of a fork could find held (Python 3.11).
+        """
+        self._in_order = Batches.of(self.samples, self.batch_size, None)
+
     def n_batches(self) -> int:
         """Return the number of minibatches of an epoch."""
-        return len(self._batches_in_order)
+        return len(self._in_order)
 
     def position(self, number: int) -> Position:
         """Return how far this epoch has come, at any moment: the compiled core keeps count."""
@@ -200,15 +206,11 @@ class Trainer:
             raise _diverged("the mean loss", f"epoch {number}")
         return loss
 
-    @cached_property
-    def _batches_in_order(self) -> Batches:
-        return Batches.of(self.samples, self.batch_size, None)
-
     def _batches(self, order: npt.NDArray[np.int64] | None) -> Batches:
-        """Cut the samples into minibatches; without weights these are alike in any order."""
+        """Cut the samples, in this order, into minibatches."""
         if self.samples.weight is not None:
             return Batches.of(self.samples, self.batch_size, order)
-        same = self._batches_in_order
+        same = self._in_order
         return Batches(order, same.starts, same.rows, same.scales)
 
     def _prepare(

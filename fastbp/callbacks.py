@@ -229,10 +229,11 @@ class ModelCheckpoint(Callback):
             self._end()
 
     def _end(self) -> None:
-        lock = self._lock
-        self._forget()
-        if lock is not None:
-            lock.release()
+        try:
+            if self._lock is not None:
+                self._lock.release()
+        finally:
+            self._forget()
 
     def _is_time(self) -> bool:
         return self._every is None or perf_counter() - self._saved_at >= self._every

@@ -202,7 +202,7 @@ def preprocessing(data):
         outputs = prediction._outputs(trained.model, trained.preprocessing, read)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            prediction._as_csv(trained.preprocessing.target, outputs).encode()
+            prediction._as_csv(trained.preprocessing.target, outputs, excel_safe=False).encode()
     except (DataError, *REFUSED):
         pass
 

@@ -106,6 +106,7 @@ def answer(code: str) -> str:
     command = [sys.executable, "-c", code]
     environment = {name: v for name, v in os.environ.items() if not name.startswith("OMP_")}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    environment["PYTHONSAFEPATH"] = "1"  # this package, not the folder of its sources
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False, timeout=HUNG
     )

@@ -1,7 +1,6 @@
 """What scikit-learn reports as the loss, from what fastbp computes."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,15 +21,19 @@ class PenalizedLoss:
     loss: Loss
     samples: Samples
     alpha: float
+    constants: Float64 | None = field(init=False)
+    """What is to be added to the weighted loss of each sample."""
+
+    def __post_init__(self) -> None:
+        """Find the constants once."""
+        object.__setattr__(self, "constants", self._constants())
 
     @property
     def factor(self) -> float:
         """What the loss is multiplied by."""
         return 1.0 / self.samples.y.shape[1] if self.loss.name == "squared_error" else 1.0
 
-    @cached_property
-    def constants(self) -> Float64 | None:
-        """What is to be added to the weighted loss of each sample."""
+    def _constants(self) -> Float64 | None:
         if self.loss.name != "poisson":
             return None
         y = self.samples.y.astype(np.float64)

@@ -36,6 +36,7 @@ def machine():
     grain = _engine.get_thread_grain()
     _engine.set_thread_grain(1e6)
     made = Machine()
+    made.run(1, team=1.0, alone=1.0, waits=0.0)  # ends what training of other tests has begun
     yield made
     made.run(2000, team=2.0, alone=1.0, waits=0.0)  # leaves no time alone behind
     _engine.set_thread_grain(grain)

@@ -218,7 +218,7 @@ OURS = SOLVERS | {
     "adamw": {"solver": "adamw"},
     "rmsprop": {"solver": fastbp.RMSprop(0.01, momentum=0.5), "learning_rate_init": 0.001},
     "adagrad": {"solver": "adagrad"},
-    "schedule": {"learning_rate": fastbp.Cosine(0.05, 12)},
+    "schedule": {"learning_rate": fastbp.Cosine(0.05, 12), "learning_rate_init": 0.001},
     "float32": {"dtype": "float32"},
 }
 
