@@ -8,9 +8,10 @@
 cdef enum:
     OF_TEAM, OF_ONE
 
-cdef double TRIAL = 0.02  # seconds that a team, or one thread, is looked at
+cdef double TRIAL = 0.005  # seconds that a team, or one thread, is looked at
 cdef double MUCH = 0.2  # of its time that a thread waits at barriers
-cdef double SETTLED_FIRST = 0.1, SETTLED_MOST = 2.0  # seconds between two trials of the other
+# Seconds between two trials: at first few, for threads of other libraries spin for a while.
+cdef double SETTLED_FIRST = 0.01, SETTLED_MOST = 2.0
 
 cdef struct Trial:
     int64_t n_parameters, batch  # what is trained: other work begins another trial
