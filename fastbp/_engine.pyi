@@ -15,6 +15,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 
+MOST_THREADS: Final[int]
+"""What `set_num_threads` may be given."""
 ACTIVATIONS: Final[tuple[str, ...]]
 LOSSES: Final[tuple[str, ...]]
 OPTIMIZERS: Final[tuple[str, ...]]

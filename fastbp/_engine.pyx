@@ -55,9 +55,8 @@ cdef enum:
     PANELS_ONCE_MIN_ROWS = 256  # and for copies made for them alone
     BLOCK_OF_SPARSE = 1 << 10  # most rows of a sparse X between barriers
     BLOCK_OF_SLAB = 1 << 11  # most rows of a slab between barriers, where Ctrl-C is seen,
-    LEAST_OF_SLAB = 96  # fewer where so many are more than so many floating-point operations
-    FLOP_OF_SLABS = 1_000_000_000
-    BETWEEN_SIGNALS = 500000000  # floating-point operations of a pass between two looks at Ctrl-C
+    LEAST_OF_SLAB = 96  # fewer where so many are more than BETWEEN_SIGNALS
+    BETWEEN_SIGNALS = 1_000_000_000  # floating-point operations between two looks at Ctrl-C
     UPDATE = 60  # floating-point operations in whose time a weight is updated
 
 
@@ -162,7 +161,7 @@ cdef class Network:
         return fbp_plan_block(self.layers, self.n_layers, self.itemsize, batch, bf16)
 
     cdef int64_t block_of_slab(self, int slabs) noexcept:
-        cdef int64_t rows = <int64_t>FLOP_OF_SLABS // (6 * self.n_parameters * slabs)
+        cdef int64_t rows = <int64_t>BETWEEN_SIGNALS // (6 * self.n_parameters * slabs)
         return min(max(rows, <int64_t>LEAST_OF_SLAB), <int64_t>BLOCK_OF_SLAB)
 
     cdef bint few(self, int64_t batch) noexcept:
@@ -372,7 +371,7 @@ cdef class Epoch:
 
     def run(self, double seconds):
         cdef EpochState *e = &self.state
-        cdef double begun = fbp_seconds()
+        cdef double begun = fbp_seconds(), ended
         cdef int threads = useful_team(self.threads, begun)
         cdef int64_t row = e.cursor
         e.stop = 0
@@ -386,8 +385,9 @@ cdef class Epoch:
             self.clock.steps = e.first_step - 1 + e.batches_done
             self.clock.epochs = self.epochs + <double>e.batches_done / <double>self.n_batches()
         if self.threads > 1:
+            ended = fbp_seconds()
             judge_team(self.network.n_parameters, e.batch_size, <double>(e.cursor - row),
-                       fbp_seconds() - begun, e.waited, fbp_seconds())
+                       ended - begun, e.waited, ended)
         PyErr_CheckSignals()
         done = e.cursor >= e.n or e.bad_loss or e.bad_parameters
         if done and self.arena is not None:

@@ -131,7 +131,9 @@ class Fit:
 
     def __post_init__(self) -> None:
         """Put checkpoints last: they save what all others say, and end before these clean up."""
-        self.callbacks = sorted(self.callbacks, key=lambda hook: isinstance(hook, ModelCheckpoint))
+        self.savers = [h for h in self.callbacks if isinstance(h, ModelCheckpoint)]
+        self.others = [h for h in self.callbacks if not isinstance(h, ModelCheckpoint)]
+        self.callbacks = [*self.others, *self.savers]
         # those whose state belongs to a checkpoint
         self.stateful = [h for h in self.callbacks if type(h).state is not Callback.state]
 
@@ -141,15 +143,13 @@ class Fit:
 
     def run(self, epochs: int) -> bool:
         """Train until all epochs are done or a callback stops; say whether one did."""
-        n_savers = sum(isinstance(hook, ModelCheckpoint) for hook in self.callbacks)
-        n_others = len(self.callbacks) - n_savers
         self._mark()
         while len(self.history) < epochs and not self.stopped:
             self._run_epoch()
-            answers = [self._stops(callback) for callback in self.callbacks[:n_others]]
+            answers = [self._stops(callback) for callback in self.others]
             self.stopped = any(answers)
             self._mark()
-            for saver in self.callbacks[n_others:]:
+            for saver in self.savers:
                 saver.on_epoch_end(self.model, self.history)
         return self.stopped
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any, cast
@@ -44,7 +44,7 @@ class TrainingPart:
     """What a checkpoint holds beside the model."""
 
     config: dict[str, Any]
-    tensors: dict[str, Array] = field(default_factory=dict)
+    tensors: dict[str, Array]
 
 
 @dataclass(frozen=True)

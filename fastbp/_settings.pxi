@@ -2,7 +2,8 @@
 
 cdef str _isa = ""  # none yet: chosen when first needed
 cdef int _openmp_threads = fbp_openmp_threads()  # at first
-cdef int _num_threads = min(_openmp_threads, 1024)  # as many as set_num_threads takes
+MOST_THREADS = 1024  # far beyond use; OpenMP ends the process when it cannot start its threads
+cdef int _num_threads = min(_openmp_threads, <int>MOST_THREADS)
 # Floating-point operations that pay for one more thread at one barrier, measured on two cores.
 cdef double _thread_grain = 0.75e6
 

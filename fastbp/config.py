@@ -6,8 +6,6 @@ from typing import Any
 from fastbp import _engine
 from fastbp._validation import as_integer
 
-_MOST_THREADS = 1024  # far beyond use; OpenMP ends the process when it cannot start its threads
-
 
 def set_num_threads(n: int) -> None:
     """Let training and prediction use up to ``n`` threads. Results do not depend on it.
@@ -17,7 +15,7 @@ def set_num_threads(n: int) -> None:
     ValueError, TypeError
         Unless ``n`` is an integer from 1 to 1024.
     """
-    _engine.set_num_threads(as_integer(n, "n", 1, _MOST_THREADS))
+    _engine.set_num_threads(as_integer(n, "n", 1, _engine.MOST_THREADS))
 
 
 def get_num_threads() -> int:

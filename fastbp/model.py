@@ -25,7 +25,7 @@ from fastbp._validation import (
     non_negative,
     positive_integer,
 )
-from fastbp.callbacks import Callback, ModelCheckpoint
+from fastbp.callbacks import Callback
 from fastbp.history import History
 from fastbp.initializers import Initializer
 from fastbp.layers import Activation, Dense, as_layers
@@ -223,7 +223,7 @@ class Model(FeedForward):
     ) -> None:
         """Train, from a checkpoint and with checkpoints if asked for."""
         recorder = checkpoint = None
-        if resume is not None or any(isinstance(hook, ModelCheckpoint) for hook in fit.callbacks):
+        if resume is not None or fit.savers:
             recorder = Recorder(fit, validation)
         if recorder is not None and resume is not None:
             checkpoint = recorder.read(resume, allow_other_data)

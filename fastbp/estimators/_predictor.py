@@ -1,5 +1,6 @@
 """The model behind `coefs_`, and what it says of X."""
 
+import os
 from abc import ABC, abstractmethod
 from operator import is_not
 from threading import Lock
@@ -11,14 +12,23 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastbp import _engine
 from fastbp._fitting import is_being_fitted
-from fastbp._validation import Array, Float64, as_integer, explain
+from fastbp._validation import Array, Float64, as_integer, explain, first_nonfinite
 from fastbp.estimators._derivatives import hidden_activations, input_jacobian
-from fastbp.estimators._features import as_features, checked_features, validated_features
+from fastbp.estimators._features import as_features, validated_features
 from fastbp.estimators._network import model_of
 from fastbp.losses import Loss
 from fastbp.model import Model
 
 _BINDING = Lock()  # for a few instructions only, so one is enough
+
+
+def _free_in_child() -> None:
+    """Give a child of a fork its own lock: a thread of the parent may have held the other."""
+    global _BINDING  # noqa: PLW0603 -- a lock cannot be set free by another than its holder
+    _BINDING = Lock()
+
+
+os.register_at_fork(after_in_child=_free_in_child)
 
 
 class Predictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
@@ -87,10 +97,9 @@ class Predictor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             check_is_fitted(self)
         model = self._bound_model()
         self._refuse_other_widths(model)
-        if self._is_plain(X, model):
-            X = checked_features(X, "X", model.dtype)
-        else:
-            X = validated_features(self, X, "X", model.dtype)
+        if self._is_plain(X, model) and first_nonfinite(X, model.dtype) is None:
+            return model, X
+        X = validated_features(self, X, "X", model.dtype)
         return model, as_features(X, model.dtype)
 
     def _refuse_other_widths(self, model: Model, n_outputs: int | None = None) -> None:

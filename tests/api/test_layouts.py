@@ -2,29 +2,12 @@
 
 import numpy as np
 import pytest
+from layouts import memory_map, misaligned, readonly
 
 import fastbp
 
 N, D = 37, 6
 BASE = np.random.default_rng(0).integers(-100, 100, (N, D)).astype(np.float32)
-
-
-def readonly(array):
-    array.flags.writeable = False
-    return array
-
-
-def misaligned(array):
-    raw = np.zeros(array.nbytes + 1, np.uint8)
-    view = raw[1:].view(array.dtype).reshape(array.shape)
-    view[:] = array
-    assert not view.flags.aligned
-    return view
-
-
-def memory_map(folder, mode):
-    np.save(folder / "x.npy", BASE)
-    return np.load(folder / "x.npy", mmap_mode=mode)
 
 
 class Subclass(np.ndarray):
@@ -36,8 +19,8 @@ LAYOUTS = {
     "Fortran": lambda _: np.asfortranarray(BASE),
     "read-only": lambda _: readonly(BASE.copy()),
     "Fortran read-only": lambda _: readonly(np.asfortranarray(BASE)),
-    "memory map": lambda folder: memory_map(folder, "r"),
-    "memory map, copy on write": lambda folder: memory_map(folder, "c"),
+    "memory map": lambda folder: memory_map(BASE, folder, "r"),
+    "memory map, copy on write": lambda folder: memory_map(BASE, folder, "c"),
     "reversed rows": lambda _: BASE[::-1].copy()[::-1],
     "reversed columns": lambda _: BASE[:, ::-1].copy()[:, ::-1],
     "every second row": lambda _: np.repeat(BASE, 2, axis=0)[::2],

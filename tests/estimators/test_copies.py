@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import joblib
 import numpy as np
 import pytest
+from layouts import memory_map, misaligned, readonly
 from sklearn.base import clone
 
 from fastbp import estimators
@@ -21,25 +22,6 @@ SMALL = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0, "batch_si
 ESTIMATORS = {"MLPClassifier": Y, "MLPRegressor": REAL}
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-def readonly(array):
-    array.flags.writeable = False
-    return array
-
-
-def misaligned(array):
-    raw = np.zeros(array.nbytes + 1, np.uint8)
-    view = raw[1:].view(array.dtype).reshape(array.shape)
-    view[:] = array
-    assert not view.flags.aligned
-    return view
-
-
-def memory_map(array, folder, mode):
-    np.save(folder / "x.npy", array)
-    return np.load(folder / "x.npy", mmap_mode=mode)
-
 
 LAYOUTS = {
     "C": lambda a, _: a.copy(),

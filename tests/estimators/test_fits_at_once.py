@@ -1,7 +1,9 @@
 """Two fits of one object at a time: the second is refused, the first goes on unharmed."""
 
 import copy
+import os
 import pickle
+import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ import pytest
 
 import fastbp
 from fastbp import MLPClassifier, MLPRegressor
+from fastbp.estimators import _predictor
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4))
@@ -182,3 +185,28 @@ def test_predictions_of_other_threads_meanwhile(kind, start):
         for thread in threads:
             thread.join()
     assert failed == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_child_of_a_fork_binds_weights_of_its_own():
+    """Though another thread of its parent was doing so at that moment."""
+    e = MLPClassifier(**SMALL).fit(X, TARGETS[MLPClassifier])
+    held, forked = threading.Event(), threading.Event()
+
+    def bind():
+        with _predictor._BINDING:
+            held.set()
+            forked.wait(60)
+
+    thread = threading.Thread(target=bind)
+    thread.start()
+    held.wait(60)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        e.coefs_ = [w.copy() for w in e.coefs_]
+        e.predict(X)
+        os._exit(0)
+    forked.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
