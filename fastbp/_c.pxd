@@ -30,6 +30,7 @@ cdef extern from "fastbp/fastbp.h" nogil:
         double alpha, dropout
         int64_t p_w, p_b
         int64_t ld
+        bint wide
         size_t w_panels, wt_panels, dz_panels
         size_t x_left_t, dz_right, w_right, wt_right
         size_t a, slope, dz

@@ -58,7 +58,7 @@ cdef inline void pack_dz(EpochState *e, int64_t at, int64_t end, int64_t n) noex
     cdef const fbp_layer *layer
     for l in range(e.run.plan.n_layers):
         layer = &e.run.layers[l]
-        if wide(&e.run, l):
+        if layer.wide:
             e.run.kernels.pack(row_of(&e.run, layer.dz, layer.ld, at), layer.ld, at, end, n,
                                layer.n_out, e.run.arena + layer.dz_panels)
 

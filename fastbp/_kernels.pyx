@@ -123,7 +123,7 @@ def add_slabs(str isa, const real[:, ::1] slabs, Py_ssize_t n, real[::1] out):
 
 
 def panel_columns(str isa, str dtype):
-    """Columns of a panel (fbp_operand in fastbp.h); the last panel's are whole quarters of it."""
+    """Columns of a panel (fbp_operand in fastbp.h); the last panel's are whole vectors."""
     return kernels_of(isa, 4 if dtype == "float32" else 8).panel
 
 

@@ -68,12 +68,8 @@ cdef inline fbp_operand in_panels(const void *data) noexcept nogil:
     return operand
 
 
-cdef inline bint wide(const Pass *t, int layer) noexcept nogil:
-    return t.layers[layer].n_out > t.plan.panel and not (layer == 0 and t.plan.sparse)
-
-
 cdef inline fbp_operand w_operand(const Pass *t, int layer) noexcept nogil:
-    if t.w_in_panels and wide(t, layer):
+    if t.w_in_panels and t.layers[layer].wide:
         return in_panels(t.arena + t.layers[layer].w_panels)
     return row_major(weights_of(t, layer), t.layers[layer].n_out)
 
@@ -149,7 +145,7 @@ cdef inline void forward(const Pass *t, int64_t row0, int64_t at, int64_t n,
 
 cdef inline int64_t column_share(const Pass *t, int l, int part, int parts) noexcept nogil:
     """Where a thread's columns of w begin: at a panel, if there are several."""
-    return share(t.layers[l].n_out, t.plan.panel if wide(t, l) else 16, part, parts)
+    return share(t.layers[l].n_out, t.plan.panel if t.layers[l].wide else 16, part, parts)
 
 
 cdef inline void forward_columns(const Pass *t, int l, int64_t n, int64_t j0,

@@ -152,7 +152,7 @@ cdef inline void bias_gradient(EpochState *e, int l, int64_t n, bint first, int 
 
 cdef inline fbp_operand dz_operand(const EpochState *e, int l) noexcept nogil:
     cdef const fbp_layer *layer = &e.run.layers[l]
-    if wide(&e.run, l) and not e.few_samples:
+    if layer.wide and not e.few_samples:
         return in_panels(e.run.arena + layer.dz_panels)
     return row_major(e.run.arena + layer.dz, layer.ld)
 

@@ -32,7 +32,7 @@ cdef inline void copy_rows_of_w(const Pass *t, int l, int64_t i0, int64_t i1) no
     if t.bf16 != NULL:
         bf16_copy_rows_of_w(t, l, i0, i1, w)
         return
-    if t.w_in_panels and wide(t, l):
+    if t.w_in_panels and layer.wide:
         t.kernels.pack(w, layer.n_out, i0, i1, layer.n_in, layer.n_out, t.arena + layer.w_panels)
     if t.wt_in_panels and l > 0:
         t.kernels.transpose(w, layer.n_out, i0, i1, 0, layer.n_out, layer.n_in, layer.n_out,

@@ -78,13 +78,14 @@ static void take_arena(const fbp_plan *plan, fbp_layer *layer, int first, int la
     layer->dz = take(used, block, layer->ld * item, status);
     layer->slope = take(used, fbp_keeps_slope(layer->activation) || layer->dropout > 0 ? block : 0,
                         layer->ld * item, status);
-    const int wide = layer->n_out > plan->panel && !bf16 && !(first && plan->sparse);
-    layer->w_panels = take(used, wide ? layer->n_in : 0, panels_width(layer->n_out) * item, status);
+    layer->wide = layer->n_out * item > FBP_WIDE_ROW && !bf16 && !(first && plan->sparse);
+    layer->w_panels =
+        take(used, layer->wide ? layer->n_in : 0, panels_width(layer->n_out) * item, status);
     layer->wt_panels =
         take(used, first || bf16 ? 0 : layer->n_out, panels_width(layer->n_in) * item, status);
     const int64_t few = block < FBP_FEW_SAMPLES ? block : FBP_FEW_SAMPLES;
     const int64_t dzt = layer->n_out * panels_width(few);
-    const int64_t dz = wide ? panels_width(layer->n_out) * block : 0;
+    const int64_t dz = layer->wide ? panels_width(layer->n_out) * block : 0;
     layer->dz_panels = take(used, bf16 ? 0 : dz > dzt ? dz : dzt, item, status);
     take_bf16(plan, layer, first, used, status);
     layer->x_rows = take(used, block, pointer, status);

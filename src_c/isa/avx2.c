@@ -3,8 +3,9 @@
 #define FBP_ISA_NAME "avx2"
 #define FBP_SIMD "../simd/avx2.h"
 #define FBP_VBYTES 32
+#define FBP_PANEL_VECTORS 2
 #define FBP_MR_1 8
 #define FBP_MR_2 6
-#define FBP_MR_3 4
-#define FBP_MR_4 3
+#define FBP_STRIP 48
+#define FBP_DEPTH 256
 #include "../kernels/table.inc.h"

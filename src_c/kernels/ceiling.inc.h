@@ -3,7 +3,7 @@
 
 static double FBP_K(fma_rate)(double seconds)
 {
-    enum { ROUNDS = 4096, CHAINS = FBP_MR_4 * FBP_PANEL_VECTORS };
+    enum { ROUNDS = 4096, CHAINS = FBP_MR_FULL * FBP_PANEL_VECTORS };
     vec acc[CHAINS];
     for (int c = 0; c < CHAINS; c++) {
         acc[c] = v_set1((real)c);

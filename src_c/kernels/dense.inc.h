@@ -1,7 +1,13 @@
 /* The three products of a dense layer with what belongs to them, column panel by column panel, so
  * that bias, activation and derivative work on what the product has just left in cache. */
 
-enum { FBP_K(DOT_ROWS) = 4, FBP_K(DOT_VECTORS) = FBP_DOT_LANES / VL };
+enum {
+    FBP_K(DOT_ROWS) = 4,
+    FBP_K(DOT_VECTORS) = FBP_DOT_LANES / VL,
+    FBP_K(SUM_VECTORS) = 4, /* that are summed at once, so that additions need not wait */
+    FBP_K(SUM_WIDTH) = FBP_K(SUM_VECTORS) *VL,
+    FBP_K(MANY_COLUMNS) = 512 / (int)sizeof(real), /* of dz: more pay for gathering rows of x */
+};
 
 /* FBP_DOT_LANES columns from the j-th on, of which `left` are there, of n_rows rows (a constant)
  * times those elements of y */
@@ -215,7 +221,7 @@ static FBP_INLINE void FBP_K(dw_column)(const int vectors, int tail, const real 
                                         int64_t n_rows, int64_t i, const real *dz, int64_t ld,
                                         int add, real *dw)
 {
-    vec sums[FBP_PANEL_VECTORS] = {{0}};
+    vec sums[FBP_K(SUM_VECTORS)] = {{0}};
     for (int64_t r = 0; r < n_rows; r++) {
         const vec d = v_set1(dz[r * ld]);
 #pragma GCC unroll 4
@@ -237,8 +243,8 @@ static FBP_INLINE void FBP_K(dw_column)(const int vectors, int tail, const real 
 static void FBP_K(dw_one_output)(const real *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
                                  const real *dz, int64_t ld, int add, real *dw)
 {
-    for (int64_t i = i0; i < i1; i += FBP_K(PANEL), dw += FBP_K(PANEL)) {
-        const int64_t width = FBP_K(panel_width)(i1 - i);
+    for (int64_t i = i0; i < i1; i += FBP_K(SUM_WIDTH), dw += FBP_K(SUM_WIDTH)) {
+        const int64_t width = i1 - i < FBP_K(SUM_WIDTH) ? i1 - i : FBP_K(SUM_WIDTH);
         const int vectors = (int)((width + VL - 1) / VL), tail = (int)(width - (vectors - 1) * VL);
         switch (vectors) {
         case 1: FBP_K(dw_column)(1, tail, rows, n_rows, i, dz, ld, add, dw); break;
@@ -264,7 +270,7 @@ static void FBP_K(dw_strip)(const real *const *rows, int64_t n_rows, int64_t i0,
         return;
     }
     FBP_K(tiles) t = {.rows = rows, .column = i0, .m = i1 - i0, .add = add, .ld_c = n_out};
-    if (n_out > 2 * FBP_K(PANEL)) {
+    if (n_out > FBP_K(MANY_COLUMNS)) {
         FBP_K(gather_columns)(rows, n_rows, i0, i1, gathered, table);
         t.rows = table;
         t.column = 0;
@@ -298,7 +304,7 @@ static void FBP_K(dense_bwd_dw)(const void *const *rows, int64_t n_rows, int64_t
 static FBP_INLINE void FBP_K(sum_columns)(const int vectors, int tail, const real *dz, int64_t ld,
                                           int64_t n_rows, int accumulate, real *db)
 {
-    vec sums[FBP_PANEL_VECTORS];
+    vec sums[FBP_K(SUM_VECTORS)];
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
         sums[v] = (vec){0};
@@ -317,13 +323,13 @@ static FBP_INLINE void FBP_K(sum_columns)(const int vectors, int tail, const rea
     }
 }
 
-/* db (+)= sum of dz's rows, in order; four vectors at once, so that additions need not wait */
+/* db (+)= sum of dz's rows, in order */
 static void FBP_K(dense_bwd_db)(const void *dz, int64_t ld, int64_t n_rows, int64_t n_out,
                                 int accumulate, void *db)
 {
     int64_t j = 0;
-    for (; j + FBP_K(PANEL) <= n_out; j += FBP_K(PANEL)) {
-        FBP_K(sum_columns)(FBP_PANEL_VECTORS, VL, (const real *)dz + j, ld, n_rows, accumulate,
+    for (; j + FBP_K(SUM_WIDTH) <= n_out; j += FBP_K(SUM_WIDTH)) {
+        FBP_K(sum_columns)(FBP_K(SUM_VECTORS), VL, (const real *)dz + j, ld, n_rows, accumulate,
                            (real *)db + j);
     }
     for (; j < n_out; j += VL) {

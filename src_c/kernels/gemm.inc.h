@@ -11,9 +11,9 @@
  * matrix of its own, PANEL columns wide, so that a product reads one stream of whole cache lines.
  *
  * Tiles: mr rows x nv vectors of c are held in registers. For each k a tile loads nv vectors of
- * b and broadcasts mr elements of a for mr * nv FMAs. FBP_MR_1 .. FBP_MR_4 (isa/<isa>.c) give mr
- * for nv = 1 .. 4 so that accumulators, b and one broadcast fit the register file, and so that
- * enough independent FMAs hide their latency.
+ * b and broadcasts mr elements of a for mr * nv FMAs. FBP_MR_1, FBP_MR_2, ... (isa/<isa>.c) give
+ * mr for nv = 1 .. FBP_PANEL_VECTORS so that accumulators, b and one broadcast fit the register
+ * file, enough independent FMAs hide their latency, and loads are no more than two for three FMAs.
  *
  * Every fourth k fetches a cache line of the next block of b (the panels of an operand lie one after
  * the other), lest the first tile of each block runs at the pace of the third-level cache.
@@ -71,7 +71,7 @@ static FBP_INLINE void FBP_K(tile_step)(const int transposed, const int mr, cons
         const vec ar = v_set1(transposed ? at[r] : a[r][k]);
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) {
-            acc[r][v] = v_fma(ar, bv[v], acc[r][v]);
+            acc[r][v] = v_fma_in_place(ar, bv[v], acc[r][v]);
         }
     }
 }
@@ -151,25 +151,32 @@ static FBP_INLINE int64_t FBP_K(sweep)(const int transposed, const int mr, const
         (void)FBP_K(sweep)(TRANSPOSED, 1, NV, MASKED, t, i);                                       \
     }
 
-FBP_SWEEP(plain_full, 0, FBP_MR_4, 4, 0)
+FBP_SWEEP(plain_full, 0, FBP_MR_FULL, FBP_PANEL_VECTORS, 0)
 FBP_SWEEP(plain_1, 0, FBP_MR_1, 1, 1)
 FBP_SWEEP(plain_2, 0, FBP_MR_2, 2, 1)
-FBP_SWEEP(plain_3, 0, FBP_MR_3, 3, 1)
-FBP_SWEEP(plain_4, 0, FBP_MR_4, 4, 1)
-FBP_SWEEP(transposed_full, 1, FBP_MR_4, 4, 0)
+FBP_SWEEP(transposed_full, 1, FBP_MR_FULL, FBP_PANEL_VECTORS, 0)
 FBP_SWEEP(transposed_1, 1, FBP_MR_1, 1, 1)
 FBP_SWEEP(transposed_2, 1, FBP_MR_2, 2, 1)
+#if FBP_PANEL_VECTORS == 4
+FBP_SWEEP(plain_3, 0, FBP_MR_3, 3, 1)
+FBP_SWEEP(plain_4, 0, FBP_MR_4, 4, 1)
 FBP_SWEEP(transposed_3, 1, FBP_MR_3, 3, 1)
 FBP_SWEEP(transposed_4, 1, FBP_MR_4, 4, 1)
+#endif
 #undef FBP_SWEEP
 
 typedef void (*FBP_K(sweep_function))(const FBP_K(tiles) *);
 
 /* by number of vectors in the panel; 0 stands for the full panel */
 static const FBP_K(sweep_function) FBP_K(sweeps)[2][FBP_PANEL_VECTORS + 1] = {
+#if FBP_PANEL_VECTORS == 4
     {FBP_K(plain_full), FBP_K(plain_1), FBP_K(plain_2), FBP_K(plain_3), FBP_K(plain_4)},
     {FBP_K(transposed_full), FBP_K(transposed_1), FBP_K(transposed_2), FBP_K(transposed_3),
      FBP_K(transposed_4)},
+#else
+    {FBP_K(plain_full), FBP_K(plain_1), FBP_K(plain_2)},
+    {FBP_K(transposed_full), FBP_K(transposed_1), FBP_K(transposed_2)},
+#endif
 };
 
 /* Columns of the panel that begins `columns_left` columns before the end */

@@ -12,7 +12,7 @@
 
 static const fbp_kernels FBP_CAT(FBP_CAT(fbp_kernels, FBP_SFX), FBP_ISA) = {
     .panel = FBP_K(PANEL),
-    .tile_rows = FBP_MR_4,
+    .tile_rows = FBP_MR_FULL,
     .load_rows = FBP_K(load_rows),
     .dense_fwd = FBP_K(dense_fwd),
     .dense_part = FBP_K(dense_part),

@@ -4,10 +4,7 @@
 #define FBP_SIZES_H
 
 enum {
-    FBP_PANEL_VECTORS = 4, /* vectors in a column panel of a product */
-    FBP_STRIP = 96,        /* rows of dw whose samples share L1 with a panel of dz */
-    FBP_DEPTH = 512,       /* rows of b in a block: 128 KiB with AVX-512, in L2 */
-    FBP_PIECE = 256,       /* elements or rows of a loss on the stack */
+    FBP_PIECE = 256, /* elements or rows of a loss on the stack */
 };
 
 #endif

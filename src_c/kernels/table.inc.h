@@ -1,6 +1,11 @@
 /* The kernel table of one ISA: all kernels, included once per dtype. isa/<isa>.c defines
- * FBP_ISA, its name FBP_ISA_NAME, its vector shim FBP_SIMD, FBP_VBYTES and the tile heights
- * FBP_MR_1 .. FBP_MR_4, and includes this. */
+ * FBP_ISA, its name FBP_ISA_NAME, its vector shim FBP_SIMD, FBP_VBYTES and its sizes, none of which
+ * changes a bit of any result, and includes this:
+ *
+ *   FBP_PANEL_VECTORS   vectors in a column panel of a product, 2 or 4
+ *   FBP_MR_1, ...       rows of a tile of 1 .. FBP_PANEL_VECTORS vectors
+ *   FBP_STRIP           rows of dw whose samples share L1 with a panel of dz
+ *   FBP_DEPTH           rows of b in a block: a panel of them stays in L2 (AVX-512) or L1 */
 
 #include <string.h>
 
@@ -9,6 +14,8 @@
 #include "sizes.h"
 #include FBP_SIMD
 #include "vmath.h"
+
+#define FBP_MR_FULL FBP_CAT(FBP_MR, FBP_PANEL_VECTORS) /* of a full panel */
 
 #define FBP_SFX f64
 #include "float64_arrays.inc.h"

@@ -13,6 +13,18 @@ static FBP_INLINE vec_f64 vx_fma_f64(vec_f64 a, vec_f64 b, vec_f64 c)
     return (vec_f64)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 }
 
+/* By name, as compilers else move the sums of a tile, which fill the registers, to and fro. */
+static FBP_INLINE vec_f32 vx_fma_in_place_f32(vec_f32 a, vec_f32 b, vec_f32 c)
+{
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b));
+    return c;
+}
+static FBP_INLINE vec_f64 vx_fma_in_place_f64(vec_f64 a, vec_f64 b, vec_f64 c)
+{
+    __asm__("vfmadd231pd %2, %1, %0" : "+x"(c) : "x"(a), "x"(b));
+    return c;
+}
+
 static FBP_INLINE vec_f32 vx_sqrt_f32(vec_f32 a)
 {
     return (vec_f32)_mm256_sqrt_ps((__m256)a);

@@ -13,6 +13,15 @@ static FBP_INLINE vec_f64 vx_fma_f64(vec_f64 a, vec_f64 b, vec_f64 c)
     return (vec_f64)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 }
 
+static FBP_INLINE vec_f32 vx_fma_in_place_f32(vec_f32 a, vec_f32 b, vec_f32 c)
+{
+    return vx_fma_f32(a, b, c);
+}
+static FBP_INLINE vec_f64 vx_fma_in_place_f64(vec_f64 a, vec_f64 b, vec_f64 c)
+{
+    return vx_fma_f64(a, b, c);
+}
+
 static FBP_INLINE vec_f32 vx_sqrt_f32(vec_f32 a)
 {
     return (vec_f32)_mm512_sqrt_ps((__m512)a);

@@ -30,6 +30,7 @@
 #define v_load_n FBP_CAT(vx_load_n, FBP_SFX)
 #define v_store_n FBP_CAT(vx_store_n, FBP_SFX)
 #define v_fma FBP_CAT(vx_fma, FBP_SFX)
+#define v_fma_in_place FBP_CAT(vx_fma_in_place, FBP_SFX)
 #define v_sqrt FBP_CAT(vx_sqrt, FBP_SFX)
 #define v_sqrt_undivided FBP_CAT(vx_sqrt_undivided, FBP_SFX)
 #define v_all_zero FBP_CAT(vx_all_zero, FBP_SFX)

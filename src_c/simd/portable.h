@@ -4,6 +4,7 @@
  *
  *   v_fma(a, b, c)      a b + c, rounded once where the target has FMA; elsewhere (x86-64 without
  *                       FMA) rounded twice, the one place where bits may differ
+ *   v_fma_in_place(a, b, c)  the same, for sums that are to stay in their registers
  *   v_sqrt(a)           correctly rounded
  *   v_sqrt_undivided(a) the same for finite a >= 0, without the unit that divides where there is
  *                       another way; not finite for others

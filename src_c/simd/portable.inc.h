@@ -8,6 +8,11 @@ static FBP_INLINE vec v_fma(vec a, vec b, vec c)
     return c;
 }
 
+static FBP_INLINE vec v_fma_in_place(vec a, vec b, vec c)
+{
+    return v_fma(a, b, c);
+}
+
 static FBP_INLINE vec v_sqrt(vec a)
 {
     for (int i = 0; i < VL; i++) {

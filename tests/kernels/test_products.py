@@ -11,6 +11,7 @@ from fastbp._reference import Update
 
 GUARD = 64  # elements before and after every array
 SENTINEL = 77
+VECTOR_BYTES = {"generic": 16, "avx2": 32, "avx512": 64}
 NOISE = np.random.default_rng(0).normal(size=150_000)
 
 # (m, k, n): c (m x n) is a sum over k
@@ -18,7 +19,12 @@ EDGES = (3, 7, 9, 14, 16, 24, 31, 40, 49, 64)  # 1 to 4 vectors of 4, 8 and 16, 
 TILES = [(m, 3, n) for m in range(1, 21) for n in EDGES]
 WIDTHS = [(1 + n % 13, (1, 2, 17, 40)[n % 4], n) for n in (*range(1, 71), *range(126, 132))]
 # more than 512 rows of b are a second block; more than 96 samples are summed in pieces
-BLOCKS = [(m, k, n) for m in (1, 5, 25) for k in (96, 97, 512, 513, 1030) for n in (1, 17, 64, 70)]
+BLOCKS = [
+    (m, k, n)
+    for m in (1, 5, 25)
+    for k in (96, 97, 256, 257, 512, 513, 1030)
+    for n in (1, 17, 64, 70)
+]
 PANELS = [(m, k, n) for m in (23, 24, 33) for k in (2, 192, 200) for n in (128, 131, 256, 263)]
 SHAPES = TILES + WIDTHS + BLOCKS + PANELS
 
@@ -69,7 +75,7 @@ def check_sum(found, a, b, start=0.0):
 def panel_slices(isa, dtype, n):
     """Return for each panel of a matrix of n columns: its columns, and its leading dimension."""
     columns = _kernels.panel_columns(isa, dtype.name)
-    vector = columns // 4
+    vector = VECTOR_BYTES[isa] // dtype.itemsize
     return [
         (slice(j, min(j + columns, n)), min(columns, -(-(n - j) // vector) * vector))
         for j in range(0, n, columns)

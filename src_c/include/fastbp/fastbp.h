@@ -85,6 +85,7 @@ enum fbp_status { FBP_OK, FBP_TOO_LARGE };
  * Plan: where everything lies (plan.c) */
 
 enum { FBP_ALIGN = 64, FBP_HUGE_PAGE = 1 << 21 };
+enum { FBP_WIDE_ROW = 256 };    /* bytes; longer rows are read from panels */
 enum { FBP_FEW_SAMPLES = 128 }; /* most in a batch that is shared by weights */
 /* Part of the bits of results: how sums are cut into pieces */
 enum { FBP_NORM_CHUNK = 4096, FBP_SUM_LANES = 8, FBP_SUM_ROWS = 96, FBP_MOST_SLABS = 16 };
@@ -99,7 +100,8 @@ typedef struct {
     double dropout;   /* share of the outputs that a training pass sets to zero */
     int64_t p_w, p_b; /* w (n_in x n_out, row-major) and b (n_out) */
     int64_t ld;       /* leading dimension of a, slope and dz; n_out in the last layer */
-    size_t w_panels;  /* w in panels; unused where n_out fits one panel */
+    int wide;         /* rows of w and dz are so long that products read them in panels */
+    size_t w_panels;  /* w in panels; unused where it is not wide */
     size_t wt_panels; /* w transposed (n_out x n_in) in panels: operand of dx; unused in layer 0 */
     size_t dz_panels; /* dz of a block in panels, or of few samples transposed (n_out x n) */
     size_t a, slope, dz;
