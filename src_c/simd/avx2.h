@@ -107,13 +107,16 @@ static FBP_INLINE ivec_f64 vx_first_f64(int n)
     return (ivec_f64){0, 1, 2, 3} < (int64_t)n;
 }
 
+/* Only where n is known to the compiler there is a choice: a loop is not to branch for each load. */
 static FBP_INLINE vec_f32 vx_load_n_f32(const float *p, int n)
 {
-    return n >= 8 ? vx_load_f32(p) : (vec_f32)_mm256_maskload_ps(p, (__m256i)vx_first_f32(n));
+    const int whole = __builtin_constant_p(n) && n >= 8;
+    return whole ? vx_load_f32(p) : (vec_f32)_mm256_maskload_ps(p, (__m256i)vx_first_f32(n));
 }
 static FBP_INLINE vec_f64 vx_load_n_f64(const double *p, int n)
 {
-    return n >= 4 ? vx_load_f64(p) : (vec_f64)_mm256_maskload_pd(p, (__m256i)vx_first_f64(n));
+    const int whole = __builtin_constant_p(n) && n >= 4;
+    return whole ? vx_load_f64(p) : (vec_f64)_mm256_maskload_pd(p, (__m256i)vx_first_f64(n));
 }
 
 /* In halves, not by the instruction for masked stores: on AMD's CPUs without AVX-512 that one takes
