@@ -43,7 +43,7 @@ def machine():
 
 
 def test_a_team_that_does_not_wait_is_left_alone(machine):
-    assert set(machine.run(500, team=0.1, alone=1.0, waits=0.19)) == {2}
+    assert set(machine.run(500, team=0.1, alone=1.0, waits=0.39)) == {2}
 
 
 def test_one_thread_where_it_is_faster(machine):
@@ -53,7 +53,7 @@ def test_one_thread_where_it_is_faster(machine):
 
 
 def test_a_team_where_it_is_faster_though_it_waits(machine):
-    used = machine.run(5000, team=1.5, alone=1.0, waits=0.4)
+    used = machine.run(5000, team=1.5, alone=1.0, waits=0.5)
     assert used.count(2) > 0.97 * len(used)
     assert 1 in used
 
