@@ -13,7 +13,7 @@
  * Tiles: mr rows x nv vectors of c are held in registers. For each k a tile loads nv vectors of
  * b and broadcasts mr elements of a for mr * nv FMAs. FBP_MR_1, FBP_MR_2, ... (isa/<isa>.c) give
  * mr for nv = 1 .. FBP_PANEL_VECTORS so that accumulators, b and one broadcast fit the register
- * file, enough independent FMAs hide their latency, and loads are no more than two for three FMAs.
+ * file, and so that enough independent FMAs hide their latency.
  *
  * Every fourth k fetches a cache line of the next block of b (the panels of an operand lie one after
  * the other), lest the first tile of each block runs at the pace of the third-level cache.

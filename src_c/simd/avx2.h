@@ -119,8 +119,8 @@ static FBP_INLINE vec_f64 vx_load_n_f64(const double *p, int n)
     return whole ? vx_load_f64(p) : (vec_f64)_mm256_maskload_pd(p, (__m256i)vx_first_f64(n));
 }
 
-/* In halves, not by the instruction for masked stores: on AMD's CPUs without AVX-512 that one takes
- * as long as a dozen plain stores. */
+/* In halves, not by the instruction for masked stores: on AMD's Zen 3 that one takes as long as eight
+ * plain stores. */
 static FBP_INLINE void vx_store_n_f32(float *p, vec_f32 v, int n)
 {
     if (n >= 8) {

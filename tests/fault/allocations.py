@@ -48,13 +48,13 @@ THEIRS = (
     "SystemError: NULL object passed to Py_BuildValue",
     "SystemError: <built-in",
     "RuntimeError: can't allocate ",
+    # CPython takes no memory for no method __fspath__
+    "TypeError: stat: path should be string, bytes, os.PathLike or integer, not PosixPath",
+    "TypeError: open: path should be string, bytes or os.PathLike, not PosixPath",
+    "TypeError: replace: src should be string, bytes or os.PathLike, not PosixPath",
+    "TypeError: replace: dst should be string, bytes or os.PathLike, not PosixPath",
+    "TypeError: expected str, bytes or os.PathLike object, not PosixPath",
     "PanicException: ",
-)
-# CPython's os.fspath takes no memory for no method, and denies that a path is one
-NOT_A_PATH = (
-    "os.PathLike object, not PosixPath",
-    "os.PathLike, not PosixPath",
-    "integer, not PosixPath",
 )
 
 
@@ -71,8 +71,7 @@ def attempt(operation, k, for_ever):
     if raised is None or isinstance(raised, MemoryError):
         return "done" if raised is None else "MemoryError"
     text = f"{type(raised).__name__}: {raised}"
-    theirs = text.startswith(THEIRS) or text.endswith(NOT_A_PATH)
-    return "of a library" if theirs else text
+    return "of a library" if text.startswith(THEIRS) else text
 
 
 def aftermath(operation, for_ever):

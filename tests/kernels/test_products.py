@@ -18,7 +18,7 @@ NOISE = np.random.default_rng(0).normal(size=150_000)
 EDGES = (3, 7, 9, 14, 16, 24, 31, 40, 49, 64)  # 1 to 4 vectors of 4, 8 and 16, whole and partial
 TILES = [(m, 3, n) for m in range(1, 21) for n in EDGES]
 WIDTHS = [(1 + n % 13, (1, 2, 17, 40)[n % 4], n) for n in (*range(1, 71), *range(126, 132))]
-# more than 512 rows of b are a second block; more than 96 samples are summed in pieces
+# more than 256 or 512 rows of b are a second block; more than 96 samples are summed in pieces
 BLOCKS = [
     (m, k, n)
     for m in (1, 5, 25)
