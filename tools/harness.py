@@ -6,7 +6,8 @@ import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import fastbp
@@ -56,6 +57,17 @@ class Verdict:
 
 
 # ---------------------------------------------------------------------------------------- children
+
+
+@contextmanager
+def heeded(*numbers: int) -> Iterator[None]:
+    """Let children that start meanwhile heed signals that a shell or nohup has ignored here."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def fork(work: Callable[[], object], seconds: int = HUNG) -> int:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import HUNG, Verdict, options, parsed
+from harness import HUNG, Verdict, heeded, options, parsed
 
 import fastbp
 from fastbp import _serialization
@@ -163,13 +163,14 @@ TRAIN = ("train", "--hidden", "16", "--checkpoint", "run.ckpt")
 
 def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start the command in a folder."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "fastbp", *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with heeded(signal.SIGHUP):
+        return subprocess.Popen(
+            [sys.executable, "-m", "fastbp", *arguments],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
 
 def check_files(folder: Path) -> str:

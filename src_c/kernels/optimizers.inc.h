@@ -4,7 +4,9 @@
  * subtract; one driver loads, applies decay, calls the rule, guards p and stores.
  *
  * In cache the time of Adam is that of its square roots and divisions, which share one unit. Every
- * other vector takes its square root without it (`undivided`), with the same result. */
+ * other vector takes its square root without it (`undivided`), with the same result. Close behind
+ * come products and FMAs: what is finite is told by subtractions, which have units of their own on
+ * some CPUs, and decays that are not asked for are left out. */
 
 typedef struct {
     vec rate, scale, weight_decay, keep; /* keep: 1 - rate * decoupled decay */
@@ -67,36 +69,67 @@ typedef struct {
     int64_t n_out;
 } FBP_K(state);
 
-/* `lanes` parameters from the i-th on, with the gradient g; 1 if every result is finite. The first
- * four integers are compile-time constants of each call. */
-static FBP_INLINE int FBP_K(update_vector)(const int kind, const int momentum, const int nesterov,
-                                           const int undivided, const FBP_K(constants) *c,
-                                           const FBP_K(state) *at, int64_t i, int lanes, vec g)
+/* What is a compile-time constant of each call */
+typedef struct {
+    int kind, momentum, nesterov;
+    int decays; /* weight decay or decoupled decay */
+    int outer;  /* the gradient is a row of x dz^T */
+} FBP_K(rule);
+
+typedef struct {
+    vec p, m, v;
+} FBP_K(values);
+
+static FBP_INLINE FBP_K(values)
+    FBP_K(load_values)(const FBP_K(rule) rule, const FBP_K(state) *at, int64_t i, int lanes)
 {
-    const int has_m = kind == FBP_ADAM || momentum, has_v = kind != FBP_SGD;
-    const vec old = v_load_n(at->p + i, lanes), zero = {0};
-    const vec s = v_fma(c->scale, g, c->weight_decay * old);
-    const vec old_m = has_m ? v_load_n(at->m + i, lanes) : zero;
-    const vec old_v = has_v ? v_load_n(at->v + i, lanes) : zero;
-    vec m = old_m, v = old_v;
-    vec next = c->keep * old - FBP_K(step)(kind, momentum, nesterov, undivided, c, s, &m, &v);
-    /* zero, or NaN where something is not finite: a moment may overflow where its step does not */
-    const vec probe = v_fma(next, zero, v_fma(m, zero, v * zero));
-    const int finite = v_all_zero(probe);
-    if (!finite) {
-        const ivec ok = (ivec)(probe == zero);
-        next = v_select(ok, next, old);
-        m = v_select(ok, m, old_m);
-        v = v_select(ok, v, old_v);
+    FBP_K(values) x = {v_load_n(at->p + i, lanes), {0}, {0}};
+    if (rule.kind == FBP_ADAM || rule.momentum) {
+        x.m = v_load_n(at->m + i, lanes);
     }
-    v_store_n(at->p + i, next, lanes);
-    if (has_m) {
-        v_store_n(at->m + i, m, lanes);
+    if (rule.kind != FBP_SGD) {
+        x.v = v_load_n(at->v + i, lanes);
     }
-    if (has_v) {
-        v_store_n(at->v + i, v, lanes);
+    return x;
+}
+
+static FBP_INLINE void FBP_K(store_values)(const FBP_K(rule) rule, const FBP_K(state) *at,
+                                           int64_t i, int lanes, FBP_K(values) x)
+{
+    v_store_n(at->p + i, x.p, lanes);
+    if (rule.kind == FBP_ADAM || rule.momentum) {
+        v_store_n(at->m + i, x.m, lanes);
     }
-    return finite;
+    if (rule.kind != FBP_SGD) {
+        v_store_n(at->v + i, x.v, lanes);
+    }
+}
+
+static FBP_INLINE FBP_K(values) FBP_K(stepped)(const FBP_K(rule) rule, const int undivided,
+                                               const FBP_K(constants) *c, FBP_K(values) x, vec g)
+{
+    const vec s = rule.decays ? v_fma(c->scale, g, c->weight_decay * x.p) : c->scale * g;
+    const vec kept = rule.decays ? c->keep * x.p : x.p;
+    x.p = kept - FBP_K(step)(rule.kind, rule.momentum, rule.nesterov, undivided, c, s, &x.m, &x.v);
+    return x;
+}
+
+/* Zero, or NaN where something is not finite: a moment may overflow where its step does not */
+static FBP_INLINE vec FBP_K(probe)(FBP_K(values) x)
+{
+    return (x.p - x.p) + ((x.m - x.m) + (x.v - x.v));
+}
+
+/* Stores what is finite in all its parts, and leaves the other parameters as they were. */
+static FBP_INLINE void FBP_K(store_finite)(const FBP_K(rule) rule, const FBP_K(state) *at,
+                                           int64_t i, int lanes, FBP_K(values) x)
+{
+    const FBP_K(values) old = FBP_K(load_values)(rule, at, i, lanes);
+    const ivec ok = (ivec)(FBP_K(probe)(x) == (vec){0});
+    x.p = v_select(ok, x.p, old.p);
+    x.m = v_select(ok, x.m, old.m);
+    x.v = v_select(ok, x.v, old.v);
+    FBP_K(store_values)(rule, at, i, lanes, x);
 }
 
 /* What of the gradient belongs to `lanes` parameters: g, or x times dz, for which g stands then */
@@ -106,44 +139,85 @@ static FBP_INLINE vec FBP_K(gradient_vector)(const int outer, const real *g, vec
     return outer ? v_fma(x, read, (vec){0}) : read;
 }
 
-/* n parameters from `begin` on; outer: a row of w, by x * dz */
-static FBP_INLINE int FBP_K(update_run)(const int kind, const int momentum, const int nesterov,
-                                        const int outer, const FBP_K(constants) *c,
+/* `lanes` parameters from the i-th on; 1 if every result is finite */
+static FBP_INLINE int FBP_K(update_vector)(const FBP_K(rule) rule, const int undivided,
+                                           const FBP_K(constants) *c, const FBP_K(state) *at,
+                                           int64_t i, int lanes, vec g)
+{
+    const FBP_K(values) old = FBP_K(load_values)(rule, at, i, lanes);
+    const FBP_K(values) x = FBP_K(stepped)(rule, undivided, c, old, g);
+    const int finite = v_all_zero(FBP_K(probe)(x));
+    if (finite) {
+        FBP_K(store_values)(rule, at, i, lanes, x);
+    } else {
+        FBP_K(store_finite)(rule, at, i, lanes, x);
+    }
+    return finite;
+}
+
+/* The same of two whole vectors, with one test */
+static FBP_INLINE int FBP_K(update_pair)(const FBP_K(rule) rule, const FBP_K(constants) *c,
+                                         const FBP_K(state) *at, int64_t i, vec g0, vec g1)
+{
+    const FBP_K(values) old0 = FBP_K(load_values)(rule, at, i, VL);
+    const FBP_K(values) old1 = FBP_K(load_values)(rule, at, i + VL, VL);
+    const FBP_K(values) x0 = FBP_K(stepped)(rule, 0, c, old0, g0);
+    const FBP_K(values) x1 = FBP_K(stepped)(rule, 1, c, old1, g1);
+    const int finite = v_all_zero(FBP_K(probe)(x0) + FBP_K(probe)(x1));
+    if (finite) {
+        FBP_K(store_values)(rule, at, i, VL, x0);
+        FBP_K(store_values)(rule, at, i + VL, VL, x1);
+    } else {
+        FBP_K(store_finite)(rule, at, i, VL, x0);
+        FBP_K(store_finite)(rule, at, i + VL, VL, x1);
+    }
+    return finite;
+}
+
+/* n parameters from `begin` on; x: of the row of w that they are, if the gradient is x dz^T */
+static FBP_INLINE int FBP_K(update_run)(const FBP_K(rule) rule, const FBP_K(constants) *c,
                                         const FBP_K(state) *at, int64_t begin, int64_t n, real x)
 {
-    const real *const g = outer ? at->dz : at->g + begin;
+    const FBP_K(state) here = *at; /* else read again after every store */
+    const real *const g = rule.outer ? here.dz : here.g + begin;
     const vec xs = v_set1(x);
     int finite = 1;
     int64_t i = 0;
     for (; i + 2 * VL <= n; i += 2 * VL) {
-#pragma GCC unroll 2
-        for (int k = 0; k < 2; k++) {
-            const int64_t at_k = i + k * VL;
-            finite &= FBP_K(update_vector)(kind, momentum, nesterov, k, c, at, begin + at_k, VL,
-                                           FBP_K(gradient_vector)(outer, g + at_k, xs, VL));
-        }
+        const vec g0 = FBP_K(gradient_vector)(rule.outer, g + i, xs, VL);
+        const vec g1 = FBP_K(gradient_vector)(rule.outer, g + i + VL, xs, VL);
+        finite &= FBP_K(update_pair)(rule, c, &here, begin + i, g0, g1);
     }
     for (; i < n; i += VL) {
         const int lanes = (int)(n - i < VL ? n - i : VL);
-        finite &= FBP_K(update_vector)(kind, momentum, nesterov, 1, c, at, begin + i, lanes,
-                                       FBP_K(gradient_vector)(outer, g + i, xs, lanes));
+        finite &= FBP_K(update_vector)(rule, 1, c, &here, begin + i, lanes,
+                                       FBP_K(gradient_vector)(rule.outer, g + i, xs, lanes));
+    }
+    return finite;
+}
+
+static FBP_INLINE int FBP_K(update_rows)(FBP_K(rule) rule, const int decays,
+                                         const FBP_K(constants) *c, int64_t n,
+                                         const FBP_K(state) *at)
+{
+    rule.decays = decays;
+    if (!at->x) {
+        return FBP_K(update_run)(rule, c, at, 0, n, 0);
+    }
+    rule.outer = 1;
+    int finite = 1;
+    for (int64_t i = 0; i < n / at->n_out; i++) {
+        finite &= FBP_K(update_run)(rule, c, at, i * at->n_out, at->n_out, at->x[i]);
     }
     return finite;
 }
 
 static FBP_INLINE int FBP_K(update_all)(const int kind, const int momentum, const int nesterov,
-                                        const FBP_K(constants) *c, int64_t n,
+                                        int decays, const FBP_K(constants) *c, int64_t n,
                                         const FBP_K(state) *at)
 {
-    if (!at->x) {
-        return FBP_K(update_run)(kind, momentum, nesterov, 0, c, at, 0, n, 0);
-    }
-    int finite = 1;
-    for (int64_t i = 0; i < n / at->n_out; i++) {
-        finite &= FBP_K(update_run)(kind, momentum, nesterov, 1, c, at, i * at->n_out, at->n_out,
-                                    at->x[i]);
-    }
-    return finite;
+    const FBP_K(rule) rule = {.kind = kind, .momentum = momentum, .nesterov = nesterov};
+    return decays ? FBP_K(update_rows)(rule, 1, c, n, at) : FBP_K(update_rows)(rule, 0, c, n, at);
 }
 
 static int FBP_K(update_by)(const fbp_update *u, int64_t n, const FBP_K(state) *at)
@@ -161,16 +235,17 @@ static int FBP_K(update_by)(const fbp_update *u, int64_t n, const FBP_K(state) *
         .correction2 = v_set1((real)(1.0 / u->correction2)),
     };
     const int momentum = u->beta1 != 0.0;
+    const int decays = u->weight_decay != 0.0 || u->decoupled_decay != 0.0;
     switch (u->kind) {
-    case FBP_ADAM: return FBP_K(update_all)(FBP_ADAM, 0, 0, &c, n, at);
-    case FBP_ADAGRAD: return FBP_K(update_all)(FBP_ADAGRAD, 0, 0, &c, n, at);
+    case FBP_ADAM: return FBP_K(update_all)(FBP_ADAM, 0, 0, decays, &c, n, at);
+    case FBP_ADAGRAD: return FBP_K(update_all)(FBP_ADAGRAD, 0, 0, decays, &c, n, at);
     case FBP_RMSPROP:
-        return momentum ? FBP_K(update_all)(FBP_RMSPROP, 1, 0, &c, n, at)
-                        : FBP_K(update_all)(FBP_RMSPROP, 0, 0, &c, n, at);
+        return momentum ? FBP_K(update_all)(FBP_RMSPROP, 1, 0, decays, &c, n, at)
+                        : FBP_K(update_all)(FBP_RMSPROP, 0, 0, decays, &c, n, at);
     default:
-        return !momentum     ? FBP_K(update_all)(FBP_SGD, 0, 0, &c, n, at)
-               : u->nesterov ? FBP_K(update_all)(FBP_SGD, 1, 1, &c, n, at)
-                             : FBP_K(update_all)(FBP_SGD, 1, 0, &c, n, at);
+        return !momentum     ? FBP_K(update_all)(FBP_SGD, 0, 0, decays, &c, n, at)
+               : u->nesterov ? FBP_K(update_all)(FBP_SGD, 1, 1, decays, &c, n, at)
+                             : FBP_K(update_all)(FBP_SGD, 1, 0, decays, &c, n, at);
     }
 }
 

@@ -32,22 +32,20 @@ static FBP_INLINE vec_f64 vx_sqrt_f64(vec_f64 a)
 }
 
 /* By a table of 14 bits, one step of Goldschmidt's iteration and a last correction. The result is
- * that of the instruction for every float32 (tests/kernels/test_sqrt.py tries them all). Squares
- * and residuals of numbers below 2^-96 would underflow: those are scaled. */
+ * that of the instruction for every float32 (tests/kernels/test_sqrt.py tries them all). Squares and
+ * residuals of numbers below 2^-96 would underflow, and zero has no inverse. */
 static FBP_INLINE vec_f32 vx_sqrt_undivided_f32(vec_f32 a)
 {
-    const __m512 half = _mm512_set1_ps(0.5f);
-    __m512 x = (__m512)a;
-    const __mmask16 small = _mm512_cmp_ps_mask(x, _mm512_set1_ps(0x1p-96f), _CMP_LT_OQ);
-    const __mmask16 nonzero = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NEQ_UQ);
-    x = _mm512_mask_mul_ps(x, small, x, _mm512_set1_ps(0x1p96f));
-    const __m512 y = _mm512_maskz_rsqrt14_ps(nonzero, x);
+    const __m512 half = _mm512_set1_ps(0.5f), x = (__m512)a;
+    if (__builtin_expect(_mm512_cmp_ps_mask(x, _mm512_set1_ps(0x1p-96f), _CMP_NGE_UQ) != 0, 0)) {
+        return vx_sqrt_f32(a);
+    }
+    const __m512 y = _mm512_rsqrt14_ps(x);
     __m512 root = _mm512_mul_ps(x, y), inverse = _mm512_mul_ps(y, half);
     const __m512 error = _mm512_fnmadd_ps(root, inverse, half);
     root = _mm512_fmadd_ps(root, error, root);
     inverse = _mm512_fmadd_ps(inverse, error, inverse);
-    root = _mm512_fmadd_ps(_mm512_fnmadd_ps(root, root, x), inverse, root);
-    return (vec_f32)_mm512_mask_mul_ps(root, small, root, _mm512_set1_ps(0x1p-48f));
+    return (vec_f32)_mm512_fmadd_ps(_mm512_fnmadd_ps(root, root, x), inverse, root);
 }
 static FBP_INLINE vec_f64 vx_sqrt_undivided_f64(vec_f64 a)
 {

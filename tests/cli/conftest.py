@@ -1,6 +1,7 @@
 """A runner for the command, in this process or in one of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from harness import heeded
 
 import fastbp
 
@@ -62,14 +64,15 @@ def spawn(tmp_path):
     with ExitStack() as processes:
 
         def spawn(*arguments, code=command):
-            process = subprocess.Popen(
-                [sys.executable, "-c", code, *map(str, arguments)],
-                cwd=tmp_path,
-                env=os.environ | {"PYTHONPATH": home, "COLUMNS": "200"},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+            with heeded(signal.SIGINT):
+                process = subprocess.Popen(
+                    [sys.executable, "-c", code, *map(str, arguments)],
+                    cwd=tmp_path,
+                    env=os.environ | {"PYTHONPATH": home, "COLUMNS": "200"},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
             processes.enter_context(process)
             processes.callback(process.kill)
             return process

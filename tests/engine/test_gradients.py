@@ -1,6 +1,6 @@
 """The engine's gradient: every activation x loss x dtype, on shapes that meet every SIMD tail."""
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import product
 
 import numpy as np
@@ -94,14 +94,23 @@ def test_gradient(index, isa, dtype, engine):
     )
 
 
-@pytest.mark.parametrize("more", [64, 128], ids=["by rows", "by slabs"])
-def test_gradient_of_larger_batches(more, isa, threads):
-    """The other ways to share a batch. In float32 such sums amplify the rounding of the data."""
+@cache
+def larger(more):
+    """Cases with so many samples more, and their expected gradients, for all tables and teams."""
+    cases = []
     for index in range(0, len(SHAPES), 5):
         activation, loss = PAIRS[index // SHAPES_PER_PAIR]
         batch, widths = SHAPES[index]
         case = make_case(widths, activation, loss, batch=batch + more, seed=index)
-        check_gradient(engine_gradient(case, np.dtype(np.float64))[1], expect(case))
+        cases.append((case, expect(case)))
+    return cases
+
+
+@pytest.mark.parametrize("more", [64, 128], ids=["by rows", "by slabs"])
+def test_gradient_of_larger_batches(more, isa, threads):
+    """The other ways to share a batch. In float32 such sums amplify the rounding of the data."""
+    for case, expected in larger(more):
+        check_gradient(engine_gradient(case, np.dtype(np.float64))[1], expected)
 
 
 @pytest.mark.long
