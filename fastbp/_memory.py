@@ -6,12 +6,15 @@ import numpy as np
 
 from fastbp._validation import Array
 
-_ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+_PAGE = 4096  # bytes; a multiple of a cache line and of the widest vector
 
 
-def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
-    """Return a vector of zeros that starts at a cache line."""
-    spare = _ALIGNMENT // dtype.itemsize
-    buffer = np.zeros(size + spare, dtype)
-    start = -buffer.ctypes.data % _ALIGNMENT // dtype.itemsize
+def aligned_zeros(size: int, dtype: np.dtype[Any], quarter: int = 0) -> Array:
+    """Return a vector of zeros that starts at a quarter of a page.
+
+    Vectors that are read and written side by side want quarters of their own: many CPUs take a load
+    for one of what was just stored when the two addresses differ by whole pages only, and wait.
+    """
+    buffer = np.zeros(size + _PAGE // dtype.itemsize, dtype)
+    start = (quarter * _PAGE // 4 - buffer.ctypes.data) % _PAGE // dtype.itemsize
     return buffer[start : start + size]

@@ -48,8 +48,8 @@ class OptimizerState:
     def start(cls, optimizer: Optimizer, parameters: Array) -> Self:
         """Return the state before the first update."""
         size, dtype = parameters.size, parameters.dtype
-        m = aligned_zeros(size, dtype) if optimizer.needs_m else None
-        v = aligned_zeros(size, dtype) if optimizer.needs_v else None
+        m = aligned_zeros(size, dtype, 1) if optimizer.needs_m else None
+        v = aligned_zeros(size, dtype, 2) if optimizer.needs_v else None
         return cls(optimizer, m, v)
 
     def refuse_damaged(self, parameters: Array) -> None:
