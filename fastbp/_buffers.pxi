@@ -20,19 +20,32 @@ cdef class Buffer:
         return <char *>self.view.buf if self.held else NULL
 
 
+cdef Buffer NOTHING = Buffer(None, 0)
+
+
+cdef Buffer held(array, int flags):
+    return NOTHING if array is None else Buffer(array, flags)
+
+
 cdef Buffer readable(array):
-    return Buffer(array, PyBUF_C_CONTIGUOUS)
+    return held(array, PyBUF_C_CONTIGUOUS)
 
 
 cdef Buffer writable(array):
-    return Buffer(array, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+    return held(array, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+
+
+cdef dict codes = {}  # found before
 
 
 cdef int code_of(const char *format, size_t itemsize) except -1:
     """Code of enum fbp_dtype for a buffer's format."""
-    cdef str letter = format.decode().lstrip("@=<>")
-    cdef str kind = "float" if letter in "fd" else "int" if letter.islower() else "uint"
-    return X_DTYPES.index(f"{kind}{8 * itemsize}")
+    key = (<bytes>format, itemsize)
+    if key not in codes:
+        letter = key[0].decode().lstrip("@=<>")
+        kind = "float" if letter in "fd" else "int" if letter.islower() else "uint"
+        codes[key] = X_DTYPES.index(f"{kind}{8 * itemsize}")
+    return codes[key]
 
 
 @dataclass(frozen=True)
@@ -56,10 +69,10 @@ cdef class Samples:
 
     def __cinit__(self, x, y=None, weight=None, order=None):
         cdef bint sparse = isinstance(x, CSR)
-        self.x = Buffer(x.values if sparse else x, PyBUF_STRIDES | PyBUF_FORMAT)
+        self.x = held(x.values if sparse else x, PyBUF_STRIDES | PyBUF_FORMAT)
         self.indptr = readable(x.indptr if sparse else None)
         self.indices = readable(x.indices if sparse else None)
-        self.y = Buffer(y, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        self.y = held(y, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
         self.weight = readable(weight)
         self.order = readable(order)
         self.n, self.n_in = x.shape

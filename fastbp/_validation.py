@@ -144,11 +144,14 @@ def as_numeric(value: Any, name: str) -> Array:
     elif kind not in "fiu":
         hint = _ENCODE if kind in "SU" else ""
         raise TypeError(explain(name, "real numbers", f"dtype {array.dtype}", hint))
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     return array if array.flags.aligned else array.copy()
 
 
 def _as_array(value: Any, name: str) -> Array:
+    if type(value) is np.ndarray:
+        return value
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(explain(name, "no masked values", "a masked array", "fill or drop them"))
     if hasattr(value, "tocsr"):
