@@ -42,7 +42,8 @@ def outcomes(operation, how, step):
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_allocation_that_fails(operation):
-    found = outcomes(operation, "once", 7)
+    few = operation == "predict"  # some 15 allocations: each of them fails once
+    found = outcomes(operation, "once", 1 if few else 7)
     assert set(found) <= EXPECTED, found
     assert found["MemoryError"] > 3
 
