@@ -23,16 +23,16 @@ cdef class Buffer:
 cdef Buffer NOTHING = Buffer(None, 0)
 
 
-cdef Buffer held(array, int flags):
+cdef Buffer buffer_of(array, int flags):
     return NOTHING if array is None else Buffer(array, flags)
 
 
 cdef Buffer readable(array):
-    return held(array, PyBUF_C_CONTIGUOUS)
+    return buffer_of(array, PyBUF_C_CONTIGUOUS)
 
 
 cdef Buffer writable(array):
-    return held(array, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+    return buffer_of(array, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
 
 
 cdef dict codes = {}  # found before
@@ -69,10 +69,10 @@ cdef class Samples:
 
     def __cinit__(self, x, y=None, weight=None, order=None):
         cdef bint sparse = isinstance(x, CSR)
-        self.x = held(x.values if sparse else x, PyBUF_STRIDES | PyBUF_FORMAT)
+        self.x = Buffer(x.values if sparse else x, PyBUF_STRIDES | PyBUF_FORMAT)
         self.indptr = readable(x.indptr if sparse else None)
         self.indices = readable(x.indices if sparse else None)
-        self.y = held(y, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        self.y = buffer_of(y, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
         self.weight = readable(weight)
         self.order = readable(order)
         self.n, self.n_in = x.shape

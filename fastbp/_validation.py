@@ -150,7 +150,7 @@ def as_numeric(value: Any, name: str) -> Array:
 
 
 def _as_array(value: Any, name: str) -> Array:
-    if type(value) is np.ndarray:
+    if type(value) is np.ndarray:  # neither masked nor sparse
         return value
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(explain(name, "no masked values", "a masked array", "fill or drop them"))

@@ -73,8 +73,17 @@ typedef struct {
 typedef struct {
     int kind, momentum, nesterov;
     int decays; /* weight decay or decoupled decay */
-    int outer;  /* the gradient is a row of x dz^T */
 } FBP_K(rule);
+
+static FBP_INLINE int FBP_K(has_m)(const FBP_K(rule) rule)
+{
+    return rule.kind == FBP_ADAM || rule.momentum;
+}
+
+static FBP_INLINE int FBP_K(has_v)(const FBP_K(rule) rule)
+{
+    return rule.kind != FBP_SGD;
+}
 
 typedef struct {
     vec p, m, v;
@@ -84,10 +93,10 @@ static FBP_INLINE FBP_K(values)
     FBP_K(load_values)(const FBP_K(rule) rule, const FBP_K(state) *at, int64_t i, int lanes)
 {
     FBP_K(values) x = {v_load_n(at->p + i, lanes), {0}, {0}};
-    if (rule.kind == FBP_ADAM || rule.momentum) {
+    if (FBP_K(has_m)(rule)) {
         x.m = v_load_n(at->m + i, lanes);
     }
-    if (rule.kind != FBP_SGD) {
+    if (FBP_K(has_v)(rule)) {
         x.v = v_load_n(at->v + i, lanes);
     }
     return x;
@@ -97,10 +106,10 @@ static FBP_INLINE void FBP_K(store_values)(const FBP_K(rule) rule, const FBP_K(s
                                            int64_t i, int lanes, FBP_K(values) x)
 {
     v_store_n(at->p + i, x.p, lanes);
-    if (rule.kind == FBP_ADAM || rule.momentum) {
+    if (FBP_K(has_m)(rule)) {
         v_store_n(at->m + i, x.m, lanes);
     }
-    if (rule.kind != FBP_SGD) {
+    if (FBP_K(has_v)(rule)) {
         v_store_n(at->v + i, x.v, lanes);
     }
 }
@@ -174,40 +183,38 @@ static FBP_INLINE int FBP_K(update_pair)(const FBP_K(rule) rule, const FBP_K(con
     return finite;
 }
 
-/* n parameters from `begin` on; x: of the row of w that they are, if the gradient is x dz^T */
-static FBP_INLINE int FBP_K(update_run)(const FBP_K(rule) rule, const FBP_K(constants) *c,
-                                        const FBP_K(state) *at, int64_t begin, int64_t n, real x)
+/* n parameters from `begin` on; outer: a row of w, by x * dz */
+static FBP_INLINE int FBP_K(update_run)(const FBP_K(rule) rule, const int outer,
+                                        const FBP_K(constants) *c, const FBP_K(state) *at,
+                                        int64_t begin, int64_t n, real x)
 {
     const FBP_K(state) here = *at; /* else read again after every store */
-    const real *const g = rule.outer ? here.dz : here.g + begin;
+    const real *const g = outer ? here.dz : here.g + begin;
     const vec xs = v_set1(x);
     int finite = 1;
     int64_t i = 0;
     for (; i + 2 * VL <= n; i += 2 * VL) {
-        const vec g0 = FBP_K(gradient_vector)(rule.outer, g + i, xs, VL);
-        const vec g1 = FBP_K(gradient_vector)(rule.outer, g + i + VL, xs, VL);
+        const vec g0 = FBP_K(gradient_vector)(outer, g + i, xs, VL);
+        const vec g1 = FBP_K(gradient_vector)(outer, g + i + VL, xs, VL);
         finite &= FBP_K(update_pair)(rule, c, &here, begin + i, g0, g1);
     }
     for (; i < n; i += VL) {
         const int lanes = (int)(n - i < VL ? n - i : VL);
         finite &= FBP_K(update_vector)(rule, 1, c, &here, begin + i, lanes,
-                                       FBP_K(gradient_vector)(rule.outer, g + i, xs, lanes));
+                                       FBP_K(gradient_vector)(outer, g + i, xs, lanes));
     }
     return finite;
 }
 
-static FBP_INLINE int FBP_K(update_rows)(FBP_K(rule) rule, const int decays,
-                                         const FBP_K(constants) *c, int64_t n,
-                                         const FBP_K(state) *at)
+static FBP_INLINE int FBP_K(update_rows)(const FBP_K(rule) rule, const FBP_K(constants) *c,
+                                         int64_t n, const FBP_K(state) *at)
 {
-    rule.decays = decays;
     if (!at->x) {
-        return FBP_K(update_run)(rule, c, at, 0, n, 0);
+        return FBP_K(update_run)(rule, 0, c, at, 0, n, 0);
     }
-    rule.outer = 1;
     int finite = 1;
     for (int64_t i = 0; i < n / at->n_out; i++) {
-        finite &= FBP_K(update_run)(rule, c, at, i * at->n_out, at->n_out, at->x[i]);
+        finite &= FBP_K(update_run)(rule, 1, c, at, i * at->n_out, at->n_out, at->x[i]);
     }
     return finite;
 }
@@ -216,8 +223,9 @@ static FBP_INLINE int FBP_K(update_all)(const int kind, const int momentum, cons
                                         int decays, const FBP_K(constants) *c, int64_t n,
                                         const FBP_K(state) *at)
 {
-    const FBP_K(rule) rule = {.kind = kind, .momentum = momentum, .nesterov = nesterov};
-    return decays ? FBP_K(update_rows)(rule, 1, c, n, at) : FBP_K(update_rows)(rule, 0, c, n, at);
+    const FBP_K(rule) plain = {kind, momentum, nesterov, 0};
+    const FBP_K(rule) decaying = {kind, momentum, nesterov, 1};
+    return decays ? FBP_K(update_rows)(decaying, c, n, at) : FBP_K(update_rows)(plain, c, n, at);
 }
 
 static int FBP_K(update_by)(const fbp_update *u, int64_t n, const FBP_K(state) *at)
