@@ -189,3 +189,6 @@ class Epoch:
 
     def run(self, seconds: float) -> bool:
         """Go on for about ``seconds``; True when the epoch is finished or not finite."""
+
+    def parameters_changed(self) -> None:
+        """Let the next `run` see what the caller has done to the parameters since the last."""

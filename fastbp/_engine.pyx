@@ -369,6 +369,9 @@ cdef class Epoch:
         return ("loss" if self.state.bad_loss
                 else "parameters" if self.state.bad_parameters else "ok")
 
+    def parameters_changed(self):
+        self.state.copied = False
+
     def run(self, double seconds):
         cdef EpochState *e = &self.state
         cdef double begun = fbp_seconds(), ended
@@ -380,6 +383,7 @@ cdef class Epoch:
         e.waited = 0.0
         with nogil:
             on_team(epoch_worker, e, threads)
+        e.copied = True
         if self.clock is not None:
             # Here and not in Python, where a signal could come between the minibatches and this.
             self.clock.steps = e.first_step - 1 + e.batches_done

@@ -209,8 +209,9 @@ cdef inline void epoch_worker(void *task, int tid, int team) noexcept nogil:
     cdef EpochState *e = <EpochState *>task
     if e.run.bf16 != NULL:
         e.run.bf16.begin()
-    copy_weights(&e.run, tid, team)
-    meet(e, tid, team)
+    if not e.copied:
+        copy_weights(&e.run, tid, team)
+        meet(e, tid, team)
     while e.cursor < e.n and not (e.stop or e.bad_parameters) and epoch_block(e, tid, team):
         pass
     if e.run.bf16 != NULL:

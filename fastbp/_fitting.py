@@ -179,9 +179,11 @@ class Fit:
         figures = {"loss": loss} | self.evaluate()
         self.history.append(figures | {"seconds": perf_counter() - begun})
 
-    def _on_progress(self, share: float) -> None:
+    def _on_progress(self, share: float) -> bool:
+        """Tell the callbacks; say whether one has looked, and may have changed the parameters."""
         for callback in self.callbacks:
             callback.on_progress(self.model, self.history, len(self.history) + share)
+        return any(type(hook).on_progress is not Callback.on_progress for hook in self.callbacks)
 
     def _stops(self, callback: Callback) -> bool:
         answer: object = callback.on_epoch_end(self.model, self.history)

@@ -40,6 +40,7 @@ cdef struct EpochState:
     double *squares  # sum of squares of all weights before each minibatch; NULL: not wanted
     double loss, batch_loss, deadline
     int bad_loss, bad_parameters, stop
+    bint copied  # the copies of the weights are those of p
     fbp_barrier barrier
     double waited  # seconds that thread 0 has spent at barriers
 

@@ -179,12 +179,13 @@ class Trainer:
         return self.start if self.start.epoch == number else Position(number)
 
     def run_epoch(
-        self, number: int, order: npt.NDArray[np.int64] | None, on_progress: Callable[[float], Any]
+        self, number: int, order: npt.NDArray[np.int64] | None, on_progress: Callable[[float], bool]
     ) -> float:
         """Update once for each minibatch, taken in ``order``; return the mean loss.
 
-        ``on_progress`` is called about every 50 ms with the finished share of the epoch. Whatever
-        interrupts the epoch, parameters and state are those after the last finished minibatch.
+        ``on_progress`` is called about every 50 ms with the finished share of the epoch, and says
+        whether the parameters may have changed meanwhile. Whatever interrupts the epoch, parameters
+        and state are those after the last finished minibatch.
         """
         batches = self._batches(order)
         losses = squares = None
@@ -194,7 +195,8 @@ class Trainer:
         if self.tracks:
             self._begun = (number, epoch)
         while not epoch.run(_SLICE):
-            on_progress(epoch.batches_done / len(batches))
+            if on_progress(epoch.batches_done / len(batches)):
+                epoch.parameters_changed()
         if epoch.status != "ok":
             batch = epoch.batches_done + (epoch.status == "loss")  # then its update was not made
             raise _diverged(f"the {epoch.status}", f"epoch {number}, minibatch {batch}")

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import fastbp
-from fastbp import _reference
+from fastbp import _engine, _reference, _training
 
 RNG = np.random.default_rng(0)
 OPTIMIZERS = {
@@ -183,6 +183,30 @@ def test_ctrl_c_keeps_the_finished_minibatches(busy, ctrl_c):
     assert np.isfinite(model.parameters).all()
     assert len(model.history) < 50
     model.fit(X[:100], y[:100], epochs=1)
+
+
+@pytest.mark.parametrize("precision", [None, *(["bf16"] if _engine.bf16_isas() else [])])
+def test_a_callback_may_change_the_parameters_within_an_epoch(monkeypatch, precision):
+    """The compiled core keeps copies of the weights, which must not outlive them."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(1000, 48)).astype(np.float32), rng.integers(0, 3, 1000)
+    monkeypatch.setattr(_training, "_SLICE", 0.0)  # a look after each minibatch
+
+    class Halve(fastbp.Callback):
+        def on_progress(self, model, history, epoch):
+            if epoch == 0.4:
+                model.parameters *= 0.5
+
+    model, twin = (
+        fastbp.Model([48, 256, 96, 3], loss="softmax_cross_entropy", seed=0, dtype="float32")
+        for _ in range(2)
+    )
+    options = {"epochs": 1, "batch_size": 100, "shuffle": False, "precision": precision}
+    model.fit(X, y, callbacks=[Halve()], **options)
+    twin.fit(X[:400], y[:400], **options)
+    twin.parameters *= 0.5
+    twin.fit(X[400:], y[400:], **options)
+    assert_array_equal(model.parameters, twin.parameters)
 
 
 def test_interrupted_training_stands_at_a_finished_minibatch(busy):
