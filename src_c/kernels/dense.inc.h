@@ -9,9 +9,9 @@ enum {
     FBP_K(MANY_COLUMNS) = 512 / (int)sizeof(real), /* of dz: more pay for gathering rows of x */
 };
 
-/* FBP_DOT_LANES columns from the j-th on, of which `left` are there, of n_rows rows (a constant)
- * times those elements of y */
-static FBP_INLINE void FBP_K(dot_step)(const int n_rows, const int whole, int64_t left, int64_t j,
+/* FBP_DOT_LANES columns from the j-th on, of which `left` are there, of the rows times those elements
+ * of y */
+static FBP_INLINE void FBP_K(dot_step)(const int whole, int64_t left, int64_t j,
                                        const real *const *rows, const real *y,
                                        vec (*acc)[FBP_K(DOT_VECTORS)])
 {
@@ -21,37 +21,54 @@ static FBP_INLINE void FBP_K(dot_step)(const int n_rows, const int whole, int64_
         const int lanes = rest <= 0 ? 0 : rest < VL ? (int)rest : VL;
         const vec yv = FBP_K(tile_load)(y + j + v * VL, !whole, lanes);
 #pragma GCC unroll 4
-        for (int r = 0; r < n_rows; r++) {
+        for (int r = 0; r < FBP_K(DOT_ROWS); r++) {
             const vec row = FBP_K(tile_load)(rows[r] + j + v * VL, !whole, lanes);
             acc[r][v] = v_fma(row, yv, acc[r][v]);
         }
     }
 }
 
-/* n_rows rows (a constant) times y: sums of every FBP_DOT_LANES-th product, added by halves */
-static FBP_INLINE void FBP_K(dots)(const int n_rows, const real *const *rows, int64_t depth,
+/* The FBP_DOT_LANES lanes of each row, added by halves; those of all rows at once for the last two */
+static FBP_INLINE void FBP_K(add_lanes)(vec (*acc)[FBP_K(DOT_VECTORS)], quad *out)
+{
+    quad sums[FBP_K(DOT_ROWS)];
+    _Static_assert(FBP_K(DOT_ROWS) == 4, "a quad");
+#pragma GCC unroll 4
+    for (int r = 0; r < FBP_K(DOT_ROWS); r++) {
+        quad lanes[FBP_DOT_LANES / 4];
+        memcpy(lanes, acc[r], sizeof lanes);
+#pragma GCC unroll 4
+        for (int half = FBP_DOT_LANES / 8; half > 0; half /= 2) {
+#pragma GCC unroll 4
+            for (int i = 0; i < half; i++) {
+                lanes[i] += lanes[i + half];
+            }
+        }
+        sums[r] = lanes[0];
+    }
+    FBP_K(transpose_quads)(sums);
+    *out = (sums[0] + sums[2]) + (sums[1] + sums[3]);
+}
+
+/* Up to DOT_ROWS rows times y: sums of every FBP_DOT_LANES-th product, added by halves */
+static FBP_INLINE void FBP_K(dots)(const real *const *rows, int64_t n_rows, int64_t depth,
                                    const real *y, real *out)
 {
+    const real *all[FBP_K(DOT_ROWS)];
+    for (int r = 0; r < FBP_K(DOT_ROWS); r++) {
+        all[r] = rows[r < n_rows ? r : 0];
+    }
     vec acc[FBP_K(DOT_ROWS)][FBP_K(DOT_VECTORS)] = {{{0}}};
     int64_t j = 0;
     for (; j + FBP_DOT_LANES <= depth; j += FBP_DOT_LANES) {
-        FBP_K(dot_step)(n_rows, 1, FBP_DOT_LANES, j, rows, y, acc);
+        FBP_K(dot_step)(1, FBP_DOT_LANES, j, all, y, acc);
     }
     if (j < depth) {
-        FBP_K(dot_step)(n_rows, 0, depth - j, j, rows, y, acc);
+        FBP_K(dot_step)(0, depth - j, j, all, y, acc);
     }
-    for (int r = 0; r < n_rows; r++) {
-        real sum[FBP_DOT_LANES];
-        memcpy(sum, acc[r], sizeof sum);
-#pragma GCC unroll 4
-        for (int half = FBP_DOT_LANES / 2; half > 0; half /= 2) {
-#pragma GCC unroll 8
-            for (int i = 0; i < half; i++) {
-                sum[i] += sum[i + half];
-            }
-        }
-        out[r] = sum[0];
-    }
+    quad sums;
+    FBP_K(add_lanes)(acc, &sums);
+    memcpy(out, &sums, (size_t)n_rows * sizeof(real));
 }
 
 /* z = b + rows w for a single output: as a column of a product it would leave all lanes but one
@@ -60,16 +77,12 @@ static void FBP_K(one_output)(const real *const *rows, int64_t n_rows, int64_t n
                               real b, real *z, int64_t ld)
 {
     real sums[FBP_K(DOT_ROWS)];
-    int64_t r = 0;
-    for (; r + FBP_K(DOT_ROWS) <= n_rows; r += FBP_K(DOT_ROWS)) {
-        FBP_K(dots)(FBP_K(DOT_ROWS), rows + r, n_in, w, sums);
-        for (int k = 0; k < FBP_K(DOT_ROWS); k++) {
+    for (int64_t r = 0; r < n_rows; r += FBP_K(DOT_ROWS)) {
+        const int64_t n = n_rows - r < FBP_K(DOT_ROWS) ? n_rows - r : FBP_K(DOT_ROWS);
+        FBP_K(dots)(rows + r, n, n_in, w, sums);
+        for (int k = 0; k < n; k++) {
             z[(r + k) * ld] = b + sums[k];
         }
-    }
-    for (; r < n_rows; r++) {
-        FBP_K(dots)(1, rows + r, n_in, w, sums);
-        z[r * ld] = b + sums[0];
     }
 }
 
@@ -157,13 +170,7 @@ static void FBP_K(one_sample_below)(const real *w, int64_t m, int64_t n_out, con
         for (int64_t r = 0; r < n; r++) {
             rows[r] = w + (i + r) * n_out;
         }
-        if (n == FBP_K(DOT_ROWS)) {
-            FBP_K(dots)(FBP_K(DOT_ROWS), rows, n_out, dz, below + i);
-            continue;
-        }
-        for (int64_t r = 0; r < n; r++) {
-            FBP_K(dots)(1, rows + r, n_out, dz, below + i + r);
-        }
+        FBP_K(dots)(rows, n, n_out, dz, below + i);
     }
 }
 

@@ -42,13 +42,9 @@ static void FBP_K(load_rows)(const fbp_samples *s, int64_t row0, int64_t n_rows,
     }
 }
 
-/* 4 x 4 elements, transposed: rows ld_w apart to rows ld_wt apart */
-static FBP_INLINE void FBP_K(transpose_4x4)(const real *w, int64_t ld_w, real *wt, int64_t ld_wt)
+/* Four rows of four elements become four columns */
+static FBP_INLINE void FBP_K(transpose_quads)(quad *r)
 {
-    quad r[4];
-    for (int i = 0; i < 4; i++) {
-        memcpy(&r[i], w + i * ld_w, sizeof r[i]);
-    }
     const quad even_lo = FBP_SHUFFLE(r[0], r[1], 0, 4, 1, 5);
     const quad even_hi = FBP_SHUFFLE(r[0], r[1], 2, 6, 3, 7);
     const quad odd_lo = FBP_SHUFFLE(r[2], r[3], 0, 4, 1, 5);
@@ -57,6 +53,16 @@ static FBP_INLINE void FBP_K(transpose_4x4)(const real *w, int64_t ld_w, real *w
     r[1] = FBP_SHUFFLE(even_lo, odd_lo, 2, 3, 6, 7);
     r[2] = FBP_SHUFFLE(even_hi, odd_hi, 0, 1, 4, 5);
     r[3] = FBP_SHUFFLE(even_hi, odd_hi, 2, 3, 6, 7);
+}
+
+/* 4 x 4 elements, transposed: rows ld_w apart to rows ld_wt apart */
+static FBP_INLINE void FBP_K(transpose_4x4)(const real *w, int64_t ld_w, real *wt, int64_t ld_wt)
+{
+    quad r[4];
+    for (int i = 0; i < 4; i++) {
+        memcpy(&r[i], w + i * ld_w, sizeof r[i]);
+    }
+    FBP_K(transpose_quads)(r);
     for (int i = 0; i < 4; i++) {
         memcpy(wt + i * ld_wt, &r[i], sizeof r[i]);
     }
