@@ -2,10 +2,11 @@
 
 ``python benchmarks/grid.py`` trains every net with every batch size: float32, ReLU, softmax
 cross-entropy, Adam, rows in a new random order each epoch, whole epochs. Every library in each of
-its settings has a process of its own; all are measured in turn, round after round, and in each
-round the FMA ceiling of the cores as well. An epoch has about 30 ms of fastbp's steps, from 4 to
-4000 of them; short epochs are repeated for --seconds. Where a library has several ways (rows
-gathered for each batch or once an epoch, what is compiled), the faster in a trial is measured.
+its settings has a process of its own; all are measured in turn, round after round, and right before
+and after fastbp the FMA ceiling of the cores as well. An epoch has about 30 ms of fastbp's steps,
+from 4 to 4000 of them; at least four are done in one go, short ones for --seconds. Where a library
+has several ways (rows gathered for each batch or once an epoch, what is compiled), the faster in a
+trial is measured.
 
 All start from the same parameters and see the same rows in the same order; after some epochs each
 one's loss is held against a float64 reference. Whoever disagrees is no rival, and the exit status

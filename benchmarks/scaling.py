@@ -132,8 +132,7 @@ def measured_cell(cell: Cell, ceiling: Ceiling, options: argparse.Namespace) -> 
         _engine.set_thread_grain(grain)
         time.sleep(PAUSE)
         begin = time.perf_counter()
-        for _ in range(epochs):
-            fit.epoch(cell.rows)
+        fit.train(cell.rows, epochs)
         return (time.perf_counter() - begin) / epochs / cell.steps
 
     ways = settings()

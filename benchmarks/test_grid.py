@@ -32,6 +32,17 @@ def test_every_variant_is_measured_and_has_learned(figures):
     assert cell["reference_loss"] < 0.99 * cell["first_loss"]
 
 
+def test_share_is_of_the_ceiling_of_the_same_round(figures, tmp_path):
+    (cell,) = figures["cells"]
+    (own,) = [v for v in cell["variants"] if v["rival"] == "fastbp"][-1:]
+    assert len(cell["ceilings"]) == len(own["rounds"]) == 1
+    own["rounds"], cell["ceilings"] = [1.0, 2.0, 8.0], [4.0, 1.0, 1.0]  # us, GFLOP/s
+    cell["flop"] = 1000  # 1, 0.5 and 0.125 GFLOP/s
+    kept = tmp_path / "kept.json"
+    kept.write_text(json.dumps(figures))
+    assert " 25% " in run("--from-json", kept).stdout
+
+
 def test_a_kept_run_is_printed_and_drawn(figures, tmp_path):
     kept, picture = tmp_path / "kept.json", tmp_path / "grid.png"
     kept.write_text(json.dumps(figures))

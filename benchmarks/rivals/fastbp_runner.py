@@ -32,11 +32,11 @@ class Fit:
             # the orders of the rows would differ as well
             raise RuntimeError("fastbp draws other first weights than Problem.start")
 
-    def epoch(self, rows: int) -> None:
+    def train(self, rows: int, epochs: int) -> None:
         self.model.fit(
             self.problem.X[:rows],
             self.problem.y[:rows],
-            epochs=1,
+            epochs=epochs,
             batch_size=self.problem.cell.batch,
             optimizer=self.optimizer,
         )

@@ -80,10 +80,11 @@ class Scan:
         p, m, v = ([jnp.array(scale * array) for array in first] for scale in (1, 0, 0))
         self.state = (jnp.float32(0), p, m, v)
 
-    def epoch(self, rows: int) -> None:
-        order = self.shuffler.permutation(rows).astype(np.int32)
-        order = order.reshape(-1, self.problem.cell.batch)
-        self.state = self.program(self.state, self.X, self.y, order)
+    def train(self, rows: int, epochs: int) -> None:
+        for _ in range(epochs):
+            order = self.shuffler.permutation(rows).astype(np.int32)
+            order = order.reshape(-1, self.problem.cell.batch)
+            self.state = self.program(self.state, self.X, self.y, order)
         jax.block_until_ready(self.state)
 
     def parameters(self) -> list[np.ndarray]:

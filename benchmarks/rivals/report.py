@@ -1,5 +1,6 @@
 """The figures of a run as text, with what follows from them: ratios, rates and verdicts."""
 
+import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,9 +57,11 @@ class CellReport:
         return self.cell["flop"] / median(self.fastbp) / 1e3
 
     @property
-    def ceiling(self) -> float:
-        """The best that the cores reached together: anything less was disturbed."""
-        return self.cell["ceiling"]["all"]["max"]
+    def share(self) -> float:
+        """Part of the FMA ceiling of all cores right before and after: the median of the rounds."""
+        rates = [self.cell["flop"] / time / 1e3 for time in self.fastbp["rounds"]]
+        shares = zip(rates, self.cell["ceilings"], strict=True)
+        return statistics.median(rate / ceiling for rate, ceiling in shares)
 
     @property
     def threads_gain(self) -> float:
@@ -119,15 +122,15 @@ def summary_lines(reports: list[CellReport], cpus: int) -> Iterator[str]:
         yield (
             f"{r.cell['net']:{net}} {r.cell['batch']:5} {median(r.fastbp):9.1f} {rival_time}  "
             f"{name:{rival}} {ratio} {goal} {met:3} {r.gflops:8.1f} "
-            f"{r.gflops / r.ceiling:5.0%} {r.threads_gain:6.2f}{slow}"
+            f"{r.share:5.0%} {r.threads_gain:6.2f}{slow}"
         )
     best = [max(r.cell["ceiling"][key]["max"] for r in reports) for key in ("one", "all")]
     yield ""
     yield (
         "us/step: medians over rounds. ratio: time of the fastest rival over that of fastbp with "
         "all threads.\n"
-        f"share: of the FMA ceiling of {cpus} cores in the same rounds (best: one {best[0]:.0f}, "
-        f"all {best[1]:.0f} GFLOP/s).\n1T/all: time on one thread over time on all."
+        f"share: of the FMA ceiling of {cpus} cores right before and after, medians over rounds "
+        f"(best of the run: one {best[0]:.0f}, all {best[1]:.0f} GFLOP/s).\n1T/all: time on one thread over time on all."
     )
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 from . import reference
 from .problem import Cell, Problem
-from .variants import CEILING, FASTBP, VARIANTS, Variant
+from .variants import CEILING, FASTBP, FIT, VARIANTS, Variant
 from .worker import Worker, WorkerError
 
 logger = logging.getLogger(__name__)
 MODE_TRIALS = 3
+LEAST_EPOCHS = 4  # in one go: what a fit does once is a part of it, as it is of a user's
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ def five_numbers(values: list[float]) -> dict[str, float]:
     """Minimum, quartiles and maximum."""
     q1, median, q3 = quantiles(values, method="inclusive") if values[1:] else values * 3
     return {"min": min(values), "q1": q1, "median": median, "q3": q3, "max": max(values)}
+
+
+def pairs(values: list[Any]) -> list[tuple[Any, Any]]:
+    """Return the first with the second, the third with the fourth and so on."""
+    return list(zip(values[::2], values[1::2], strict=True))
 
 
 class Grid:
@@ -88,6 +94,7 @@ class Grid:
             "first_loss": reference.mean_loss(problem.start()[0], problem),
             "reference_loss": reference.mean_loss(reference.trained(problem), problem),
             "ceiling": {key: five_numbers([r[key] for r in rates]) for key in ("one", "all")},
+            "ceilings": [(before["all"] + after["all"]) / 2 for before, after in pairs(rates)],
             "variants": list(results.values()),
         }
 
@@ -120,7 +127,7 @@ class Grid:
             "rival": variant.rival,
             "threads": variant.threads,
             "mode": best,
-            "epochs": ceil(self.settings.seconds / trials[best]),
+            "epochs": max(LEAST_EPOCHS, ceil(self.settings.seconds / trials[best])),
             "loss": losses[best],
             "trials_us_per_step": {m: 1e6 * t / cell.steps for m, t in trials.items()},
         }
@@ -128,18 +135,21 @@ class Grid:
     def rounds(
         self, cell: Cell, results: dict[Variant, dict[str, Any]]
     ) -> tuple[dict[Variant, list[float]], list[dict[str, float]]]:
-        """Microseconds per step of every round, and the ceilings measured between them."""
+        """Microseconds per step of every round, and the ceilings before and after fastbp's."""
         times: dict[Variant, list[float]] = {v: [] for v in results}
         rates = []
         for number in range(self.settings.rounds):
             logger.info("round %d of %d", number + 1, self.settings.rounds)
-            rates.append(self.call(CEILING, "rates", self.settings.seconds))
             turn = list(results)
             first = number % len(turn)
             for variant in turn[first:] + turn[:first]:
+                if variant == FIT:
+                    rates.append(self.call(CEILING, "rates", self.settings.seconds))
                 with self.notice(variant, "left out after a failure"):
                     seconds = self.call(variant, "measure", results[variant]["epochs"])
                     times[variant].append(1e6 * seconds / cell.steps)
+                    if variant == FIT:
+                        rates.append(self.call(CEILING, "rates", self.settings.seconds))
                     continue
                 del results[variant]
         return times, rates

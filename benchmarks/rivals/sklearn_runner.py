@@ -40,9 +40,10 @@ class PartialFit:
         # its test for a stalled loss only ends fits of many epochs
         warnings.filterwarnings("ignore", module="sklearn")
 
-    def epoch(self, rows: int) -> None:
-        order = self.shuffler.permutation(rows)
-        self.model.partial_fit(self.problem.X[order], self.problem.y[order])
+    def train(self, rows: int, epochs: int) -> None:
+        for _ in range(epochs):
+            order = self.shuffler.permutation(rows)
+            self.model.partial_fit(self.problem.X[order], self.problem.y[order])
 
     def parameters(self) -> list[np.ndarray]:
         layers = zip(self.model.coefs_, self.model.intercepts_, strict=True)

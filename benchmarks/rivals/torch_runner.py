@@ -22,6 +22,10 @@ class Epochs:
         self.y = torch.from_numpy(problem.y)
         self.gather_once = True
 
+    def train(self, rows: int, epochs: int) -> None:
+        for _ in range(epochs):
+            self.epoch(rows)
+
     def epoch(self, rows: int) -> None:
         batch = self.problem.cell.batch
         order = torch.from_numpy(self.shuffler.permutation(rows))
@@ -135,8 +139,8 @@ class Compiled:
         self.way = self.ways[mode](self.problem, self.threads)
         self.way.start(ONCE)
 
-    def epoch(self, rows: int) -> None:
-        self.way.epoch(rows)
+    def train(self, rows: int, epochs: int) -> None:
+        self.way.train(rows, epochs)
 
     def parameters(self) -> list[np.ndarray]:
         return self.way.parameters()

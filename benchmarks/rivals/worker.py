@@ -43,18 +43,15 @@ class Session:
     def check(self, mode: str) -> list[np.ndarray]:
         """Train from the start; return the parameters. The epochs after it go on from there."""
         self.runner.start(mode)
-        for _ in range(self.problem.cell.checked_epochs):
-            self.runner.epoch(self.problem.cell.checked_rows)
+        self.runner.train(self.problem.cell.checked_rows, self.problem.cell.checked_epochs)
         return [np.array(p) for p in self.runner.parameters()]
 
     def measure(self, epochs: int) -> float:
-        """Seconds of an epoch: the mean of some in a row, after another that is not counted."""
+        """Seconds of an epoch: the mean of some in one go, after another that is not counted."""
         rows = self.problem.cell.rows
-        if epochs > 1:  # else it is so long that cold caches and sleeping threads do not matter
-            self.runner.epoch(rows)
+        self.runner.train(rows, 1)
         start = time.perf_counter()
-        for _ in range(epochs):
-            self.runner.epoch(rows)
+        self.runner.train(rows, epochs)
         return (time.perf_counter() - start) / epochs
 
     def rates(self, seconds: float) -> dict[str, float]:
