@@ -50,7 +50,8 @@ static FBP_INLINE void FBP_K(add_lanes)(vec (*acc)[FBP_K(DOT_VECTORS)], quad *ou
     *out = (sums[0] + sums[2]) + (sums[1] + sums[3]);
 }
 
-/* Up to DOT_ROWS rows times y: sums of every FBP_DOT_LANES-th product, added by halves */
+/* Up to DOT_ROWS rows times y: sums of every FBP_DOT_LANES-th product, added by halves. Writes
+ * DOT_ROWS numbers, of which n_rows count. */
 static FBP_INLINE void FBP_K(dots)(const real *const *rows, int64_t n_rows, int64_t depth,
                                    const real *y, real *out)
 {
@@ -68,7 +69,7 @@ static FBP_INLINE void FBP_K(dots)(const real *const *rows, int64_t n_rows, int6
     }
     quad sums;
     FBP_K(add_lanes)(acc, &sums);
-    memcpy(out, &sums, (size_t)n_rows * sizeof(real));
+    memcpy(out, &sums, sizeof sums);
 }
 
 /* z = b + rows w for a single output: as a column of a product it would leave all lanes but one
@@ -165,12 +166,16 @@ static void FBP_K(one_sample_below)(const real *w, int64_t m, int64_t n_out, con
                                     real *below)
 {
     const real *rows[FBP_K(DOT_ROWS)];
+    real sums[FBP_K(DOT_ROWS)];
     for (int64_t i = 0; i < m; i += FBP_K(DOT_ROWS)) {
         const int64_t n = m - i < FBP_K(DOT_ROWS) ? m - i : FBP_K(DOT_ROWS);
         for (int64_t r = 0; r < n; r++) {
             rows[r] = w + (i + r) * n_out;
         }
-        FBP_K(dots)(rows, n, n_out, dz, below + i);
+        FBP_K(dots)(rows, n, n_out, dz, sums);
+        for (int64_t r = 0; r < n; r++) {
+            below[i + r] = sums[r];
+        }
     }
 }
 

@@ -80,8 +80,11 @@ static FBP_INLINE void FBP_K(tile_step)(const int transposed, const int mr, cons
  * integers are compile-time constants of each instance; `masked` says that the last vector may
  * be partial. */
 static FBP_INLINE int64_t FBP_K(sweep)(const int transposed, const int mr, const int nv,
-                                       const int masked, const FBP_K(tiles) *const t, int64_t i)
+                                       const int masked, const FBP_K(tiles) *const shared,
+                                       int64_t i)
 {
+    /* a copy, which no store to c can change: its numbers need not be read again after each */
+    const FBP_K(tiles) own = *shared, *const t = &own;
     const int64_t depth = t->depth, ld_b = t->ld_b;
     const int last = nv - 1, tail = t->tail;
     const char *ahead = (const char *)(t->b + depth * ld_b); /* the next block of b */
