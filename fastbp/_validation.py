@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 _ENCODE = "encode texts as numbers: labels by np.unique(y, return_inverse=True)[1]"
 _FILL = "fill in or drop such values"
+_SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 # ---------------------------------------------------------------------------------------- scalars
 
@@ -133,7 +134,10 @@ def as_numeric(value: Any, name: str) -> Array:
     Booleans become uint8, half precision float32; extended precision and objects float64.
     """
     array = _as_array(value, name)
-    kind, itemsize = array.dtype.kind, array.dtype.itemsize
+    dtype = array.dtype
+    if (dtype is _SINGLE or dtype is _DOUBLE) and array.flags.aligned:  # as nearly always
+        return array
+    kind, itemsize = dtype.kind, dtype.itemsize
     if kind == "b":
         array = array.view(np.uint8)
     elif kind == "O":
@@ -179,14 +183,15 @@ def _numbers(array: Array, name: str) -> Array:
 def as_samples(x: Any, name: str, n_features: int | None, dtype: np.dtype[Any]) -> Array:
     """Return a finite 2-d array with at least one row and column, of a dtype the core reads."""
     array = as_numeric(x, name)
-    if array.ndim != 2:
-        hint = "make a single sample a row with reshape(1, -1)" if array.ndim == 1 else ""
-        given = f"{array.ndim}-d of shape {array.shape}"
+    shape = array.shape
+    if len(shape) != 2:
+        hint = "make a single sample a row with reshape(1, -1)" if len(shape) == 1 else ""
+        given = f"{len(shape)}-d of shape {shape}"
         raise ValueError(explain(name, "a 2-d array (n_samples, n_features)", given, hint))
-    if 0 in array.shape:
-        raise ValueError(explain(name, "at least one row and column", f"shape {array.shape}"))
-    if n_features is not None and array.shape[1] != n_features:
-        raise ValueError(explain(name, f"{n_features} columns (features)", f"{array.shape[1]}"))
+    if 0 in shape:
+        raise ValueError(explain(name, "at least one row and column", f"shape {shape}"))
+    if n_features is not None and shape[1] != n_features:
+        raise ValueError(explain(name, f"{n_features} columns (features)", f"{shape[1]}"))
     _refuse_nonfinite(array, name, dtype, _FILL)
     return array
 
@@ -311,7 +316,7 @@ def _refuse_nonfinite(array: Array, name: str, dtype: np.dtype[Any], hint: str =
 
 def first_nonfinite(array: Array, dtype: np.dtype[Any]) -> tuple[int, int] | None:
     """Return the place of the first value of a 2-d array that is not finite in ``dtype``."""
-    return _engine.first_nonfinite(array, dtype == np.float32)
+    return _engine.first_nonfinite(array, dtype is _SINGLE or dtype == _SINGLE)
 
 
 def _refuse_outside(array: Array, name: str, low: float, high: float, expected: str) -> None:

@@ -130,7 +130,8 @@ def summary_lines(reports: list[CellReport], cpus: int) -> Iterator[str]:
         "us/step: medians over rounds. ratio: time of the fastest rival over that of fastbp with "
         "all threads.\n"
         f"share: of the FMA ceiling of {cpus} cores right before and after, medians over rounds "
-        f"(best of the run: one {best[0]:.0f}, all {best[1]:.0f} GFLOP/s).\n1T/all: time on one thread over time on all."
+        f"(best of the run: one {best[0]:.0f}, all {best[1]:.0f} GFLOP/s).\n"
+        "1T/all: time on one thread over time on all."
     )
 
 
