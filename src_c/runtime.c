@@ -85,7 +85,8 @@ double fbp_power(double beta, int64_t t)
 {
     double power = 1.0;
     for (; t > 0; t >>= 1) {
-        power = (t & 1) ? power * beta : power;
+        const double factors[] = {1.0, beta}; /* no branch: the bits of t could not be guessed */
+        power *= factors[t & 1];
         beta *= beta;
     }
     return power;
