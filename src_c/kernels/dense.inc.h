@@ -179,17 +179,11 @@ static void FBP_K(one_sample_below)(const real *w, int64_t m, int64_t n_out, con
     }
 }
 
-/* m columns of dz_below = sigma'(z below) * (dz w^T), as (w dz^T)^T for few samples. Reads w, dzt, a,
- * slope; writes dz_below. */
-static void FBP_K(dense_bwd_dz_few)(const void *w, int64_t m, int64_t n_out, fbp_operand dzt,
-                                    int64_t n_rows, int activation, double alpha, const void *a,
-                                    const void *slope, void *dz_below, int64_t ld)
+/* The m columns of dz_below for more than one sample, by strips of rows of w */
+static __attribute__((noinline)) void FBP_K(few_samples_below)(
+    const void *w, int64_t m, int64_t n_out, fbp_operand dzt, int64_t n_rows, int activation,
+    double alpha, const void *a, const void *slope, void *dz_below, int64_t ld)
 {
-    if (n_rows == 1) {
-        FBP_K(one_sample_below)(w, m, n_out, dzt.data, dz_below);
-        FBP_K(times_slope_rows)(activation, alpha, 1, m, ld, a, slope, dz_below);
-        return;
-    }
     real c[FBP_STRIP * FBP_K(PANEL)];
     const real *rows[FBP_STRIP];
     for (int64_t i = 0; i < m; i += FBP_STRIP) {
@@ -209,6 +203,21 @@ static void FBP_K(dense_bwd_dz_few)(const void *w, int64_t m, int64_t n_out, fbp
         FBP_K(times_slope_rows)(activation, alpha, n_rows, strip, ld, (const real *)a + i,
                                 slope ? (const real *)slope + i : NULL, below);
     }
+}
+
+/* m columns of dz_below = sigma'(z below) * (dz w^T), as (w dz^T)^T for few samples. Reads w, dzt, a,
+ * slope; writes dz_below. */
+static void FBP_K(dense_bwd_dz_few)(const void *w, int64_t m, int64_t n_out, fbp_operand dzt,
+                                    int64_t n_rows, int activation, double alpha, const void *a,
+                                    const void *slope, void *dz_below, int64_t ld)
+{
+    if (n_rows > 1) {
+        FBP_K(few_samples_below)(w, m, n_out, dzt, n_rows, activation, alpha, a, slope, dz_below,
+                                 ld);
+        return;
+    }
+    FBP_K(one_sample_below)(w, m, n_out, dzt.data, dz_below);
+    FBP_K(times_slope_rows)(activation, alpha, 1, m, ld, a, slope, dz_below);
 }
 
 /* Columns i0 .. i1 of n_rows rows, close together in `to`; the table then points there. */
@@ -267,32 +276,49 @@ static void FBP_K(dw_one_output)(const real *const *rows, int64_t n_rows, int64_
     }
 }
 
+/* All panels of a strip of dw; t gives the rows. The samples begin at row r0 of dz. */
+static void FBP_K(dw_panels)(FBP_K(tiles) t, fbp_operand dz, int64_t r0, int64_t dz_rows,
+                             int64_t n_out, real *dw)
+{
+    for (int64_t j = 0; j < n_out; j += FBP_K(PANEL)) {
+        t.b = FBP_K(panel_of)(dz, dz_rows, n_out, j, &t.ld_b);
+        t.b += r0 * t.ld_b;
+        t.c = dw + j;
+        FBP_K(sweep_panel)(1, &t, FBP_K(panel_width)(n_out - j));
+    }
+}
+
+/* The same where several panels of dz pass: what they need of the rows is brought together first, as
+ * rows lie far apart, each on a page of its own. */
+static __attribute__((noinline)) void FBP_K(dw_panels_gathered)(FBP_K(tiles) t, fbp_operand dz,
+                                                                int64_t r0, int64_t dz_rows,
+                                                                int64_t n_out, real *dw)
+{
+    real gathered[FBP_SUM_ROWS * FBP_STRIP];
+    const real *table[FBP_SUM_ROWS];
+    FBP_K(gather_columns)(t.rows, t.depth, t.column, t.column + t.m, gathered, table);
+    t.rows = table;
+    t.column = 0;
+    FBP_K(dw_panels)(t, dz, r0, dz_rows, n_out, dw);
+}
+
 /* Rows i0 .. i1 (at most FBP_STRIP) of dw (+)= rows^T dz for one piece of samples, which begins at
- * row r0 of dz. If several panels of dz pass, what they need of the rows is brought together
- * first: rows lie far apart, each on a page of its own. */
+ * row r0 of dz */
 static void FBP_K(dw_strip)(const real *const *rows, int64_t n_rows, int64_t i0, int64_t i1,
                             fbp_operand dz, int64_t r0, int64_t dz_rows, int64_t n_out, int add,
                             real *dw)
 {
-    real gathered[FBP_SUM_ROWS * FBP_STRIP];
-    const real *table[FBP_SUM_ROWS];
     if (n_out == 1 && !dz.panels) {
         const real *const column = (const real *)dz.data + r0 * dz.ld;
         FBP_K(dw_one_output)(rows, n_rows, i0, i1, column, dz.ld, add, dw);
         return;
     }
-    FBP_K(tiles) t = {.rows = rows, .column = i0, .m = i1 - i0, .add = add, .ld_c = n_out};
+    const FBP_K(tiles) t = {
+        .rows = rows, .column = i0, .m = i1 - i0, .depth = n_rows, .add = add, .ld_c = n_out};
     if (n_out > FBP_K(MANY_COLUMNS)) {
-        FBP_K(gather_columns)(rows, n_rows, i0, i1, gathered, table);
-        t.rows = table;
-        t.column = 0;
-    }
-    for (int64_t j = 0; j < n_out; j += FBP_K(PANEL)) {
-        t.b = FBP_K(panel_of)(dz, dz_rows, n_out, j, &t.ld_b);
-        t.b += r0 * t.ld_b;
-        t.depth = n_rows;
-        t.c = dw + j;
-        FBP_K(sweep_panel)(1, &t, FBP_K(panel_width)(n_out - j));
+        FBP_K(dw_panels_gathered)(t, dz, r0, dz_rows, n_out, dw);
+    } else {
+        FBP_K(dw_panels)(t, dz, r0, dz_rows, n_out, dw);
     }
 }
 
