@@ -52,7 +52,7 @@ def arguments() -> argparse.Namespace:
     add("--batches", nargs="+", type=positive(int), default=BATCHES, metavar="N")
     add("--rivals", nargs="*", choices=RIVALS, default=list(RIVALS), help="default: all")
     add("--pause", type=positive(float), default=0.1, help="seconds before each measurement")
-    add("--slowest-step", type=positive(float), default=0.1, help="seconds; slower rivals skipped")
+    add("--slowest-step", type=positive(float), default=0.25, help="seconds; slower rivals skipped")
     return options.parse_args()
 
 

@@ -33,7 +33,10 @@ class Callback:
         """Prepare for a fit of ``epochs`` epochs; ``history`` has those of before, if resumed."""
 
     def on_progress(self, model: "Model", history: History, epoch: float) -> None:
-        """Look at a fit about every 50 ms, with the epochs elapsed and their fraction."""
+        """Look at a fit about every 50 ms, with the epochs elapsed and their fraction.
+
+        Only a callback that overrides this may change the parameters within an epoch.
+        """
 
     def on_epoch_end(self, model: "Model", history: History) -> bool | None:
         """Look at a finished epoch; True ends the fit."""

@@ -179,7 +179,8 @@ static void FBP_K(one_sample_below)(const real *w, int64_t m, int64_t n_out, con
     }
 }
 
-/* The m columns of dz_below for more than one sample, by strips of rows of w */
+/* The m columns of dz_below for more than one sample, by strips of rows of w. Not inline: the stack
+ * for the strip, page by page, costs single samples of small nets a twentieth of their time. */
 static __attribute__((noinline)) void FBP_K(few_samples_below)(
     const void *w, int64_t m, int64_t n_out, fbp_operand dzt, int64_t n_rows, int activation,
     double alpha, const void *a, const void *slope, void *dz_below, int64_t ld)
@@ -289,7 +290,7 @@ static void FBP_K(dw_panels)(FBP_K(tiles) t, fbp_operand dz, int64_t r0, int64_t
 }
 
 /* The same where several panels of dz pass: what they need of the rows is brought together first, as
- * rows lie far apart, each on a page of its own. */
+ * rows lie far apart, each on a page of its own. Not inline, for the same reason. */
 static __attribute__((noinline)) void FBP_K(dw_panels_gathered)(FBP_K(tiles) t, fbp_operand dz,
                                                                 int64_t r0, int64_t dz_rows,
                                                                 int64_t n_out, real *dw)
