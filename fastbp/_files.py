@@ -114,6 +114,9 @@ class FileLock:
                     raise BlockingIOError(error.errno, message, name) from error
                 name_file(error, path)
                 raise
+            except BaseException:  # Ctrl-C, whose traceback may hold this object for a while
+                self._file.close()
+                raise
             self._file.close()
 
     def _is_current(self) -> bool:
@@ -123,8 +126,12 @@ class FileLock:
         except FileNotFoundError:
             return False
 
+    def close(self) -> None:
+        """Let others have it, and leave the file, now that its turn to be removed may be over."""
+        self._file.close()
+
     def release(self) -> None:
-        """Let others have it, if they have not got it already."""
+        """Remove the file and let others have it, if they have not got it already."""
         if self._file.closed:
             return
         try:

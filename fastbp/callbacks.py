@@ -236,6 +236,8 @@ class ModelCheckpoint(Callback):
             if self._lock is not None:
                 self._lock.release()
         finally:
+            if self._lock is not None:
+                self._lock.close()  # Ctrl-C may have kept it from being released
             self._forget()
 
     def _is_time(self) -> bool:

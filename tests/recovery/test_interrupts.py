@@ -5,6 +5,7 @@ at the n-th, in a way that leaves no such look between that and the fit's next o
 """
 
 import _thread
+import gc
 import os
 import signal
 import sys
@@ -61,6 +62,7 @@ def _ctrl_c():
     yield
     sys.settrace(trace)
     signal.signal(signal.SIGINT, before)
+    gc.enable()
 
 
 def cut(work, n, event):
@@ -125,7 +127,11 @@ def test_the_model_is_in_order(minibatches, event):
 @pytest.mark.filterwarnings("ignore:.*unclosed file")  # which the interpreter closes
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_checkpoint_is_in_order(tmp_path, monkeypatch, event, step):
-    """No temporary file is left, and the same callback goes on to the same bits."""
+    """No temporary file is left, and the same callback goes on to the same bits.
+
+    Without the garbage collector: nothing that an exception holds may hold the lock.
+    """
+    gc.disable()
     monkeypatch.setattr(_training, "_SLICE", 0.0)
     path, fit = tmp_path / "a", FIT | {"epochs": 1, "batch_size": 32}
     whole = NEW()
