@@ -16,6 +16,7 @@ from .worker import Worker, WorkerError
 
 logger = logging.getLogger(__name__)
 MODE_TRIALS = 3
+Ceilings = tuple[dict[str, float], dict[str, float]]  # before and after
 LEAST_EPOCHS = 4  # in one go: what a fit does once is a part of it, as it is of a user's
 
 
@@ -33,11 +34,6 @@ def five_numbers(values: list[float]) -> dict[str, float]:
     """Minimum, quartiles and maximum."""
     q1, median, q3 = quantiles(values, method="inclusive") if values[1:] else values * 3
     return {"min": min(values), "q1": q1, "median": median, "q3": q3, "max": max(values)}
-
-
-def pairs(values: list[Any]) -> list[tuple[Any, Any]]:
-    """Return the first with the second, the third with the fourth and so on."""
-    return list(zip(values[::2], values[1::2], strict=True))
 
 
 class Grid:
@@ -80,7 +76,8 @@ class Grid:
         problem = Problem(cell)
         self.call(CEILING, "prepare", cell)
         results = {v: r for v in self.variants if (r := self.prepared(v, cell, problem))}
-        times, rates = self.rounds(cell, results)
+        times, ceilings = self.rounds(cell, results)
+        rates = [rate for pair in ceilings for rate in pair]
         for variant, result in results.items():
             result["us_per_step"] = five_numbers(times[variant])
             result["rounds"] = times[variant]
@@ -94,7 +91,7 @@ class Grid:
             "first_loss": reference.mean_loss(problem.start()[0], problem),
             "reference_loss": reference.mean_loss(reference.trained(problem), problem),
             "ceiling": {key: five_numbers([r[key] for r in rates]) for key in ("one", "all")},
-            "ceilings": [(before["all"] + after["all"]) / 2 for before, after in pairs(rates)],
+            "ceilings": [(before["all"] + after["all"]) / 2 for before, after in ceilings],
             "variants": list(results.values()),
         }
 
@@ -134,22 +131,27 @@ class Grid:
 
     def rounds(
         self, cell: Cell, results: dict[Variant, dict[str, Any]]
-    ) -> tuple[dict[Variant, list[float]], list[dict[str, float]]]:
+    ) -> tuple[dict[Variant, list[float]], list[Ceilings]]:
         """Microseconds per step of every round, and the ceilings before and after fastbp's."""
         times: dict[Variant, list[float]] = {v: [] for v in results}
-        rates = []
+        ceilings: list[Ceilings] = []
         for number in range(self.settings.rounds):
             logger.info("round %d of %d", number + 1, self.settings.rounds)
             turn = list(results)
             first = number % len(turn)
             for variant in turn[first:] + turn[:first]:
-                if variant == FIT:
-                    rates.append(self.call(CEILING, "rates", self.settings.seconds))
                 with self.notice(variant, "left out after a failure"):
-                    seconds = self.call(variant, "measure", results[variant]["epochs"])
+                    seconds = self.timed(variant, results[variant]["epochs"], ceilings)
                     times[variant].append(1e6 * seconds / cell.steps)
-                    if variant == FIT:
-                        rates.append(self.call(CEILING, "rates", self.settings.seconds))
                     continue
                 del results[variant]
-        return times, rates
+        return times, ceilings
+
+    def timed(self, variant: Variant, epochs: int, ceilings: list[Ceilings]) -> float:
+        """Seconds of an epoch; fastbp's with the ceilings before and after it."""
+        if variant != FIT:
+            return float(self.call(variant, "measure", epochs))
+        before = self.call(CEILING, "rates", self.settings.seconds)
+        seconds = float(self.call(variant, "measure", epochs))
+        ceilings.append((before, self.call(CEILING, "rates", self.settings.seconds)))
+        return seconds

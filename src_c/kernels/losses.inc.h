@@ -213,7 +213,7 @@ static FBP_INLINE double FBP_K(softmax_row)(const real *z, int64_t n_out, const 
 static void FBP_K(softmax_rows)(double most, const fbp_samples *s, int64_t row0, int64_t n_rows,
                                 const real *a, int64_t n_out, double *row_loss, real *d)
 {
-    real largest[FBP_PIECE], scales[FBP_PIECE];
+    real largest[FBP_PIECE];
     double sums[FBP_PIECE];
     int32_t labels[FBP_PIECE];
     /* all at once, as those of shuffled rows may be far away and would be waited for one by one */
@@ -224,16 +224,14 @@ static void FBP_K(softmax_rows)(double most, const fbp_samples *s, int64_t row0,
     for (int64_t r = 0; r < n_rows; r++) {
         sums[r] = row_loss[r] = FBP_K(row_sum)(d + r * n_out, n_out);
     }
-    for (int64_t r = 0; r < n_rows; r++) {
-        scales[r] = (real)(1.0 / sums[r]);
-    }
     FBP_CAT(fbp_log_each, FBP_ISA)(row_loss, n_rows);
     for (int64_t r = 0; r < n_rows; r++) {
         const real *const z = a + r * n_out;
         real *const e = d + r * n_out;
         if (s->labels) {
+            const real scale = (real)(1.0 / sums[r]);
             for (int64_t j = 0; j < n_out; j++) {
-                e[j] *= scales[r];
+                e[j] *= scale;
             }
             e[labels[r]] -= 1;
             row_loss[r] += (double)largest[r] - (double)z[labels[r]];

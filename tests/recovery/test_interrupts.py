@@ -62,6 +62,13 @@ def _ctrl_c():
     yield
     sys.settrace(trace)
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def no_collector():
+    """Nothing but what is no longer referred to goes away."""
+    gc.disable()
+    yield
     gc.enable()
 
 
@@ -124,6 +131,7 @@ def test_the_model_is_in_order(minibatches, event):
     ("event", "step"),
     [("line", 7), *(pytest.param(event, 1, marks=pytest.mark.long) for event in EVENTS)],
 )
+@pytest.mark.usefixtures("no_collector")
 @pytest.mark.filterwarnings("ignore:.*unclosed file")  # which the interpreter closes
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_checkpoint_is_in_order(tmp_path, monkeypatch, event, step):
@@ -131,7 +139,6 @@ def test_the_checkpoint_is_in_order(tmp_path, monkeypatch, event, step):
 
     Without the garbage collector: nothing that an exception holds may hold the lock.
     """
-    gc.disable()
     monkeypatch.setattr(_training, "_SLICE", 0.0)
     path, fit = tmp_path / "a", FIT | {"epochs": 1, "batch_size": 32}
     whole = NEW()
